@@ -1,0 +1,16 @@
+"""Simulation of the verifier-free / verifier-based comparison; formulas come from :mod:`theory`.
+
+==================  ==========================================================================
+``ranges``          ``1..512``, ``A..B:STEP``, ``A..BxFACTOR``, comma lists
+``cells``           what a sweep is: configuration, rules for n and epsilon, one cell a horizon
+``tasks``           the instances: what a data set tells a learner, sampled in JAX
+``learners``        one method a file: from what the data tell to the value J
+``statistics``      means, standard errors, exponents and their bootstrap
+``verdict``         bounds of :mod:`theory` laid over measured values
+``store``           output directories: manifest, atomic tables, resumption
+``cost``            time estimate before anything runs
+``sweep``           the command ``python -m sim.sweep``
+==================  ==========================================================================
+
+Importing this package imports nothing else.
+"""
