@@ -17,13 +17,13 @@ import re
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim.ranges import parse_range
 
 if TYPE_CHECKING:
     from theory.laws import ReturnLaw
-    from theory.theorem import Theorem
+    from theory.theorem import Instance, Theorem
 
 __all__ = ["INSTANCES", "LAWS", "Cell", "DataRule", "EpsilonRule", "SweepConfig"]
 
@@ -253,6 +253,20 @@ class Cell:
     def expert_value(self) -> float:
         """J of the best policy in the ball, tokens."""
         return self.mu + self.epsilon * self.sigma
+
+    @cached_property
+    def expert_sd(self) -> float:
+        """sigma_e: standard deviation of the return under the expert, the same on every prompt, tokens."""
+        return self.return_law.tilted(self.epsilon).sd
+
+    @cached_property
+    def described(self) -> Instance:
+        """This cell as a statement of :mod:`theory` sees it."""
+        from theory.theorem import Instance
+
+        signs: Literal["independent", "pairwise-independent"]
+        signs = "independent" if self.instance == "codebook" else "pairwise-independent"
+        return Instance(self.instance, signs, self.return_law)
 
     @cached_property
     def uninformative(self) -> float:

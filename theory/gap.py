@@ -97,7 +97,7 @@ GAP_REGRET = Theorem(
 
 
 def _psi(point: Point) -> float:
-    return point["psi"] if "psi" in point else erm_success_codebook(point["n"], point["log2_M"])
+    return point["psi"] if "psi" in point else erm_success_codebook(int(point["n"]), point["log2_M"])
 
 
 def _information(point: Point) -> float:

@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from theory.chi2_ball import ANY_LAW
-from theory.log_space import mean_reciprocal_count
+from theory.log_space import log_binomial_pmf, mean_reciprocal_count
 from theory.notation import LN2, log_M, log_M_minus_1
 from theory.theorem import Assumption, Number, Point, Theorem
 
@@ -65,10 +65,16 @@ VERIFIER_ERM = Theorem(
 )
 
 
-def erm_success_codebook(n: float, log2_M: float, log_q: float = -LN2) -> float:
-    """psi_M(q^n): probability that ERM returns the truth on the random codebook; q = chance that a wrong
-    member explains one label (1/2 where every label reveals its sign)."""
-    return float(mean_reciprocal_count(log_M(log2_M), n * log_q))
+def erm_success_codebook(n: int, log2_M: float, informative: float = 1.0) -> float:
+    """Probability that ERM, ties at random, returns the truth on the random codebook: E psi_M(2^-n').
+
+    n' ~ Bin(n, informative) labels reveal a sign; a wrong member explains each of them with probability 1/2.
+    ``psi_M(2^-n)`` where every label does. Exact, any M.
+    """
+    if informative >= 1.0:
+        return float(mean_reciprocal_count(log_M(log2_M), -n * LN2))
+    told = np.exp(log_binomial_pmf(n, informative))
+    return float(told @ mean_reciprocal_count(log_M(log2_M), -np.arange(n + 1) * LN2))
 
 
 def erm_success_parity(n: int, k: int, informative: float = 1.0) -> float:

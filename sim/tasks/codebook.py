@@ -70,7 +70,7 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     cdf[high:] = 1.0
 
     log_rate = log_others + log_sum_above(log_half)[:-1]  # decreasing in the level
-    enough = math.inf if 2.0**cell.log2_M <= ENUMERATED else math.log(16.0 * BLOCK)
+    enough = math.inf if 2**cell.log2_M <= ENUMERATED else math.log(16.0 * BLOCK)
     top = int(np.sum(log_rate >= math.log(1e-18))) - 1  # an order statistic below 1e-18 does not occur in float64
     bottom = max(int(np.sum(log_rate >= enough)) - 1, 0)
     window = slice(top, bottom - 1 if bottom else None, -1)

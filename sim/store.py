@@ -1,0 +1,198 @@
+"""Output directories: one manifest, Parquet tables and shards written atomically, resumption without recomputation.
+
+``DIR/manifest.json`` holds configuration, seed, versions, code fingerprint, commit, machine and command; ``DIR/shards/*.parquet``
+the finished batches; everything is written to a temporary name, flushed to disk and renamed, so that a kill at any moment
+leaves either the whole file or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Output", "StoreError", "code_fingerprint", "provenance"]
+
+_TEMPORARY = ".tmp-"
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "pyarrow", "matplotlib", "verifier-gap")
+
+
+class StoreError(ValueError):
+    """An output directory that cannot be used as asked; the message is one line."""
+
+
+def code_fingerprint() -> str:
+    """Digest of the sources of ``theory`` and ``sim``: what the numbers were made by, whatever the commit says."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for package in ("theory", "sim"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git on this machine: the fingerprint still names the code
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, code, commit and machine of this process."""
+    return {
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "code": code_fingerprint(),
+        "commit": _commit(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "command": [Path(sys.argv[0]).name if sys.argv else "", *sys.argv[1:]],
+    }
+
+
+class Output:
+    """An output directory opened for one configuration. Use :meth:`open`; do not share it between processes."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: Path, config: Mapping[str, Any], resume: bool) -> Output:
+        """Create or resume ``path``. Raises :class:`StoreError`, having written nothing, if it cannot be used."""
+        manifest = {"config": dict(config), **provenance(), "status": "running"}
+        found = _entries(path)
+        if found and not resume:
+            raise StoreError(f"--out {path}: not empty; expected an empty or new directory, or --resume")
+        output = cls(path, manifest)
+        if found:
+            output._check_same_work()
+        else:
+            _check_writable(path)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"--out {path}: cannot be made ({error.strerror})") from None
+        for leftover in path.rglob(_TEMPORARY + "*"):
+            leftover.unlink()
+        (path / "shards").mkdir(exist_ok=True)
+        output.write_json("manifest.json", manifest)
+        return output
+
+    def _check_same_work(self) -> None:
+        file = self.path / "manifest.json"
+        try:
+            old = json.loads(file.read_text())
+        except (OSError, ValueError):
+            raise StoreError(f"--out {self.path}: has no readable manifest.json; expected a sweep's own output") from None
+        for name in ("config", "code", "versions"):
+            if old.get(name) != self.manifest[name]:
+                raise StoreError(
+                    f"--out {self.path}: was made by another {name} ({_difference(old.get(name), self.manifest[name])}); "
+                    "remove it or choose another --out"
+                )
+
+    @contextmanager
+    def atomic(self, name: str) -> Iterator[Path]:
+        """A temporary path that becomes ``name`` when the block ends without an exception."""
+        target = self.path / name
+        temporary = target.with_name(f"{_TEMPORARY}{os.getpid()}-{target.name}")
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write ``value`` as JSON, atomically."""
+        with self.atomic(name) as temporary:
+            temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write ``table`` as Parquet, atomically; the bytes depend on nothing but the table and pyarrow's version."""
+        import pyarrow.parquet as pq
+
+        with self.atomic(name) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def read_shard(self, name: str, rows: int) -> pa.Table | None:
+        """The finished shard ``name``; ``None`` if it is absent or unreadable (said on stderr), to be recomputed."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file = self.path / "shards" / name
+        if not file.exists():
+            return None
+        try:
+            table = pq.read_table(file)
+        except (OSError, pa.ArrowException) as error:
+            print(f"{file}: unreadable, computed again ({error})", file=sys.stderr)
+            return None
+        if table.num_rows != rows:
+            print(f"{file}: {table.num_rows} rows, expected {rows}; computed again", file=sys.stderr)
+            return None
+        return table
+
+    def finish(self, status: str, **facts: Any) -> None:
+        """Record how the run ended."""
+        self.manifest.update(status=status, **facts)
+        self.write_json("manifest.json", self.manifest)
+
+
+def _entries(path: Path) -> bool:
+    """True if the directory holds anything but leftovers of a killed start. Raises :class:`StoreError` for a file."""
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"--out {path}: is a file; expected a directory")
+    if not path.exists():
+        return False
+    try:
+        return any(not entry.name.startswith(_TEMPORARY) and entry.name != "shards" for entry in path.iterdir())
+    except OSError as error:
+        raise StoreError(f"--out {path}: cannot be read ({error.strerror})") from None
+
+
+def _check_writable(path: Path) -> None:
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise StoreError(f"--out {path}: {existing} is not a writable directory")
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        changed = [key for key in new if old.get(key) != new[key]]
+        return "differs in " + ", ".join(changed) if changed else "fewer entries"
+    return f"{old}, now {new}"

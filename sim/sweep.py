@@ -1,0 +1,180 @@
+"""``python -m sim.sweep``: VF regret, ball gap and free gap against the horizon, beside their bounds.
+
+Exit codes: 0 ok, 1 internal, 2 usage, 3 some cells failed (results kept), 4 a bound was violated, 130 interrupted
+(run again with --resume).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.cells import SweepConfig
+    from sim.learners.learner import Learner
+    from sim.report import Report
+    from sim.store import Output
+
+__all__ = ["main"]
+
+_IMPORTED = time.perf_counter()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.sweep",
+        description="Sweep the horizon: optimal verifier-free and verifier-based learners on the codebook instances, "
+        "with lower and upper bounds, fitted exponents and a figure.",
+    )
+    add = parser.add_argument
+    add("--horizon", default="1..512", metavar="RANGE", help="A..B, A..B:STEP, A..BxFACTOR or a comma list (default 1..512)")
+    add("--rule", default="n=H", help="traces at each horizon: n=C, n=C*H or n=C*H^p, rounded up (default n=H)")
+    add("--instance", default="codebook", metavar="NAME", help="codebook (default) or parity")
+    add("--law", default="two-point", metavar="NAME", help="two-point (default), symmetric-two-point or uniform")
+    add("--s", type=float, default=0.5, help="sigma/H of symmetric-two-point, in (0, 0.5] (default 0.5)")
+    add("--log2-M", type=int, default=64, metavar="BITS", help="size of the classes in bits (default 64)")
+    add("--epsilon", default="capacity:1", metavar="RULE", help="optimal, capacity:A (epsilon^2 = A log M / n) or a number")
+    add("--seeds", type=int, default=256, help="independent data sets a horizon (default 256)")
+    add("--seed", type=int, default=0, help="root of all random numbers (default 0)")
+    add("--learners", default="all", metavar="LIST", help="comma list (default all)")
+    add("--N", type=int, default=16, help="draws of best-of-N (default 16)")
+    add("--out", type=Path, metavar="DIR", help="directory for manifest, tables, summary and figure")
+    add("--resume", action="store_true", help="go on in a directory that this configuration began")
+    add("--format", choices=("table", "json"), default="table", help="standard output (default table)")
+    add("--dry-run", action="store_true", help="say what would run and how long it would take")
+    add("--yes", action="store_true", help="run even if the estimate is above an hour")
+    return parser
+
+
+def _seconds_since_start() -> float:
+    """Wall seconds since the process started (Linux); since this module was imported elsewhere."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, AttributeError):
+        return time.perf_counter() - _IMPORTED
+
+
+def _configuration(arguments: argparse.Namespace) -> tuple[SweepConfig, list[Learner]]:
+    """Checked configuration and learners. Raises ``ValueError`` with one line."""
+    from sim.cells import SweepConfig
+    from sim.learners.learner import learners
+
+    known = {name: x for name, x in learners().items() if arguments.instance in x.instances}
+    names = list(known) if arguments.learners == "all" else [name.strip() for name in arguments.learners.split(",")]
+    plain = ("rule", "instance", "law", "s", "log2_M", "epsilon", "seeds", "seed", "N")
+    values = {name: getattr(arguments, name) for name in plain}
+    config = SweepConfig.checked(arguments.horizon, **values, learners=tuple(dict.fromkeys(names)))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--learners {name}: expected all, or some of {', '.join(known)}")
+    return config, [known[name] for name in known if name in names]
+
+
+def _table(report: Report, wall: float) -> str:
+    from sim.report import GAPS
+
+    lines = [f"{'H':>6} {'n':>8} {'epsilon':>8}" + "".join(f" {name + ' [tokens]':>24}" for name in GAPS)]
+    gaps: dict[int, dict[str, Any]] = {}
+    for row in report.gaps.to_pylist():
+        gaps.setdefault(row["horizon"], {"row": row})[row["gap"]] = f"{row['gap_mean']:.4g} +- {row['gap_se']:.2g}"
+    shown = [H for i, H in enumerate(gaps) if len(gaps) <= 24 or H & (H - 1) == 0 or i == len(gaps) - 1]
+    for H in shown:
+        row = gaps[H]["row"]
+        cells = "".join(f" {gaps[H].get(name, '-'):>24}" for name in GAPS)
+        lines.append(f"{H:>6} {row['n']:>8} {row['epsilon']:>8.4f}{cells}")
+    for name, e in report.exponents.items():
+        if e.estimate is None:
+            lines.append(f"exponent of {name}: none ({e.reason})")
+        else:
+            interval = f"95% [{e.ci_low:.3f}, {e.ci_high:.3f}], {e.horizons} horizons, {e.horizons_inside_window} inside the window"
+            lines.append(f"exponent of {name}: {e.estimate:.3f}  {interval}")
+    summary = report.summary()
+    lines.append(f"cells: {summary['cells']}   bound violations: {summary['bound_violations']}   wall: {wall:.1f} s")
+    lines += [f"violation: {violation}" for violation in report.violations]
+    lines += [f"unresolved by {report.results['seeds'][0]} trials: {violation}" for violation in report.unresolved]
+    lines += [f"failed: H = {H}" for H in report.failed]
+    return "\n".join(lines)
+
+
+def _draw(output: Output) -> None:
+    """The figure is drawn from the stored tables by the figures command, in a process of its own."""
+    command = [sys.executable, "-m", "figures", "gap", "--results", str(output.path)]
+    root = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learner], output: Output | None) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sim.report import make_report
+    from sim.runner import run_cells
+
+    cells = config.cells()
+    started = time.perf_counter()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("cells", total=len(cells))
+        evidence = run_cells(cells, config.seeds, output, lambda done: bar.advance(task, done))
+    sampled = time.perf_counter() - started
+    report = make_report(config, chosen, evidence)
+    summary = report.summary()
+    if output:
+        output.write_table("results.parquet", report.results)
+        output.write_table("gaps.parquet", report.gaps)
+        output.write_json("summary.json", summary)
+        if report.gaps.num_rows:
+            _draw(output)
+    wall = _seconds_since_start()
+    timed = {**summary, "sampling_seconds": round(sampled, 3), "wall_seconds": round(wall, 3)}
+    if output:
+        output.write_json("summary.json", timed)
+        output.finish("failed cells" if report.failed else "done", wall_seconds=round(wall, 3))
+    print(json.dumps(timed, allow_nan=False) if arguments.format == "json" else _table(report, wall))
+    if output and arguments.format == "table":
+        print(f"table: {output.path / 'results.parquet'}   figure: {output.path / 'gap.png'}")
+    return 4 if report.violations else 3 if report.failed else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    from sim.cost import HOUR, estimated_seconds
+    from sim.store import Output
+
+    try:
+        config, chosen = _configuration(arguments)
+        cells = config.cells()
+        estimate = estimated_seconds(cells, config.seeds)
+        if arguments.dry_run:
+            plan = {"cells": len(cells), "estimated_seconds": round(estimate, 1), "config": config.as_dict()}
+            text = f"{len(cells)} cells, {config.seeds} data sets each, about {estimate:.0f} s"
+            print(json.dumps(plan) if arguments.format == "json" else text)
+            return 0
+        if estimate > HOUR and not arguments.yes:
+            raise ValueError(f"estimated time {estimate / HOUR:.1f} h: expected at most an hour, or --yes")
+        if arguments.resume and arguments.out is None:
+            raise ValueError("--resume: expected --out DIR")
+        output = Output.open(arguments.out, config.as_dict(), arguments.resume) if arguments.out else None
+    except ValueError as error:
+        print(f"python -m sim.sweep: {error}", file=sys.stderr)
+        return 2
+    try:
+        return _run(arguments, config, chosen, output)
+    except KeyboardInterrupt:
+        advice = "; finished batches are kept, run again with --resume" if output else ""
+        print(f"python -m sim.sweep: interrupted{advice}", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
