@@ -1,9 +1,9 @@
 """Regrets and gaps against the horizon, with intervals, bounds as bands and vacuous regions hatched.
 
 Table: ``gaps.parquet`` of ``python -m sim.sweep --out DIR``. One panel a gap: means with 95% intervals; the band lies
-between the lower and the upper bound where they are valid. Hatching marks horizons where the lower bound says nothing; above the
-last valid upper bound the band is open and reaches the trivial bound H. Means that are zero or negative do not fit
-a logarithmic axis: they are marked at its foot.
+between the lower and the upper bound where both are valid. Where the upper bound says nothing the band reaches the
+trivial H and is dotted; where the lower bound says nothing the whole height is hatched. Means that are zero or
+negative do not fit a logarithmic axis: they are marked at its foot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from figures.style import COLUMN, HATCH, colours, save, style
+from figures.style import COLUMN, LOWER_HATCH, UPPER_HATCH, colours, save, style
 
 __all__ = ["draw"]
 
@@ -35,8 +35,8 @@ def _thinned(H: NDArray[np.float64]) -> NDArray[np.intp]:
 
 def _exponent_text(found: dict[str, Any]) -> str:
     if found["estimate"] is None:
-        return "no exponent"
-    return f"$H^{{{found['estimate']:.2f}}}$, 95% [{found['ci_low']:.2f}, {found['ci_high']:.2f}]"
+        return "no exponent (too few horizons)"
+    return f"fitted $H^{{{found['estimate']:.3f}}}$, 95% [{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
 
 
 def _spans(flags: NDArray[np.bool_], H: NDArray[np.float64]) -> list[tuple[float, float]]:
@@ -54,29 +54,54 @@ def _panel(axes: Any, name: str, rows: dict[str, NDArray[Any]], found: dict[str,
     floor = 10.0 ** np.floor(np.log10(max(smallest / 2.0, 1e-3)))
     ceiling = 2.0 * float(H[-1])
     low = np.where(lower_ok, np.maximum(rows["bound_lower"], floor), floor)
-    high = np.where(upper_ok, rows["bound_upper"], H)
-    axes.fill_between(H, low, high, where=lower_ok & upper_ok, color=colour, alpha=0.25, lw=0, label="between the bounds")
+    high = np.where(upper_ok, rows["bound_upper"], H)  # H is the trivial bound
+    axes.fill_between(H, low, high, where=lower_ok & upper_ok, color=colour, alpha=0.28, lw=0)
     axes.fill_between(
-        H, low, high, where=lower_ok & ~upper_ok, color=colour, alpha=0.10, lw=0, label="above the lower bound ($\\leq H$)"
+        H, low, H, where=lower_ok & ~upper_ok, facecolor=colour, alpha=0.22, edgecolor="0.25", hatch=UPPER_HATCH, lw=0
     )
-    axes.plot(H, np.where(lower_ok, rows["bound_lower"], np.nan), color=colour, lw=0.8, ls="--", label="lower bound")
-    axes.plot(H, np.where(upper_ok, rows["bound_upper"], np.nan), color=colour, lw=0.8, ls=":", label="upper bound")
-    label = "lower bound vacuous"
+    axes.plot(H, np.where(lower_ok, rows["bound_lower"], np.nan), color=colour, lw=0.9, ls="--")
+    axes.plot(H, np.where(upper_ok, rows["bound_upper"], np.nan), color=colour, lw=0.9, ls=":")
     for left, right in _spans(~lower_ok, H):
-        axes.fill_between([left, right], floor, ceiling, facecolor="none", edgecolor="0.6", hatch=HATCH, lw=0, label=label)
-        label = "_"
+        axes.fill_between([left, right], floor, ceiling, facecolor="none", edgecolor="0.65", hatch=LOWER_HATCH, lw=0)
     shown = _thinned(H)
     up = shown[positive[shown]]
     spread = np.vstack([np.minimum(1.96 * se[up], mean[up] * (1 - 1e-9)), 1.96 * se[up]])
-    text = f"measured, 95%: {_exponent_text(found)}"
-    axes.errorbar(H[up], mean[up], spread, fmt="o", ms=2.2, lw=0.7, color="black", mfc=colour, mew=0.4, label=text)
+    axes.errorbar(
+        H[up],
+        mean[up],
+        spread,
+        fmt="o",
+        ms=2.2,
+        lw=0.7,
+        color="black",
+        mfc=colour,
+        mew=0.4,
+        label=_exponent_text(found),
+    )
     down = shown[~positive[shown]]
-    if down.size:
-        axes.plot(H[down], np.full(down.size, floor * 1.3), "v", ms=3, color="black", mfc="white", mew=0.5, label=r"mean $\leq 0$")
+    axes.plot(H[down], np.full(down.size, floor * 1.4), "v", ms=3, color="black", mfc="white", mew=0.5)
     axes.set(xscale="log", yscale="log", ylim=(floor, ceiling), xlim=(max(H[0] * 0.9, 0.9), H[-1] * 1.1))
     axes.set_ylabel("tokens")
     axes.set_title(_TITLES[name], loc="left")
-    axes.legend(loc="upper left", handlelength=1.6, labelspacing=0.25, borderaxespad=0.2)
+    axes.legend(loc="upper left", handlelength=1.2, frameon=True, framealpha=1.0, edgecolor="none", borderaxespad=0.3)
+
+
+def _key(figure: Any) -> None:
+    """What marks and bands mean, once for all panels, below them."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    grey = "0.35"
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=3, color="black", mfc=grey, label="measured, 95% interval"),
+        Line2D([], [], marker="v", ls="", ms=3, color="black", mfc="white", label="measured mean at or below 0"),
+        Line2D([], [], color=grey, ls="--", lw=0.9, label="lower bound"),
+        Line2D([], [], color=grey, ls=":", lw=0.9, label="upper bound"),
+        Patch(facecolor="0.8", label="between the bounds"),
+        Patch(facecolor="0.9", edgecolor="0.25", hatch=UPPER_HATCH, lw=0, label="upper bound vacuous: up to H"),
+        Patch(facecolor="none", edgecolor="0.65", hatch=LOWER_HATCH, lw=0, label="lower bound vacuous"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1.8, columnspacing=1.0)
 
 
 def draw(results: Path, directory: Path) -> list[Path]:
@@ -94,7 +119,7 @@ def draw(results: Path, directory: Path) -> list[Path]:
     names = [name for name in _TITLES if name in gaps]
     with style():
         figure, panels = plt.subplots(
-            len(names), 1, figsize=(COLUMN, 0.45 + 2.15 * len(names)), sharex=True, squeeze=False, layout="constrained"
+            len(names), 1, figsize=(COLUMN, 1.0 + 1.75 * len(names)), sharex=True, squeeze=False, layout="constrained"
         )
         for axes, name, colour in zip(panels[:, 0], names, colours(), strict=False):
             keep = table.filter(gaps == name)
@@ -103,6 +128,7 @@ def draw(results: Path, directory: Path) -> list[Path]:
         panels[-1, 0].set_xlabel("token budget $H$ [tokens]")
         spread = f", s = {config['s']:g}" if config["law"] == "symmetric-two-point" else ""
         rule = config["rule"].replace("*", r" ")
+        _key(figure)
         figure.suptitle(
             f"{config['instance']}, {config['law']}{spread}, {rule}, log2 M = {config['log2_M']}, "
             f"$\\varepsilon$: {config['epsilon']}, {config['seeds']} data sets each",

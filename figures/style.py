@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["COLUMN", "HATCH", "colours", "save", "style"]
+__all__ = ["COLUMN", "LOWER_HATCH", "UPPER_HATCH", "colours", "save", "style"]
 
 COLUMN = 3.4  # inches, one column of a two-column page
-HATCH = "////"  # where a bound says nothing
+LOWER_HATCH = "////"  # where a lower bound says nothing
+UPPER_HATCH = "....."  # where an upper bound says nothing
 
 
 def colours() -> list[str]:

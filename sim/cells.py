@@ -121,7 +121,9 @@ class SweepConfig:
         if not 0.0 < config.s <= 0.5:
             raise ValueError(f"--s {config.s:g}: expected 0 < s <= 0.5")
         if config.law != "symmetric-two-point" and config.s != 0.5:
-            raise ValueError(f"--s {config.s:g}: only --law symmetric-two-point takes a spread, {config.law} has its own")
+            raise ValueError(
+                f"--s {config.s:g}: only --law symmetric-two-point takes a spread, {config.law} has its own"
+            )
         largest = MAX_PARITY_BITS if config.instance == "parity" else MAX_LOG2_M["codebook", config.law]
         if not 1 <= config.log2_M <= largest:
             what = f"{config.instance} with law {config.law}"
@@ -151,7 +153,9 @@ class SweepConfig:
             for cell in found:
                 if fixed.value > cell.return_law.max_epsilon * (1.0 + 1e-12):
                     limit = cell.return_law.max_epsilon
-                    raise ValueError(f"--epsilon {self.epsilon}: expected at most sigma/rho = {limit:.6g} at H = {cell.H}")
+                    raise ValueError(
+                        f"--epsilon {self.epsilon}: expected at most sigma/rho = {limit:.6g} at H = {cell.H}"
+                    )
         return found
 
 

@@ -1,7 +1,7 @@
 r"""Time a sweep will take, before anything runs.
 
-Seconds per unit of work, measured on two cores of a 2.6 GHz server processor (``benchmarks/README.md``). The estimate is meant to
-tell seconds from hours: within about a factor of two there.
+Seconds per unit of work, measured on two cores of a 2.6 GHz server processor (``benchmarks/README.md``). The estimate
+is meant to tell seconds from hours: within about a factor of two there.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PER_TRANSFORM = 2.5e-10  # one multiply-add of the two-factor Walsh-Hadamard tra
 
 
 def _cell_seconds(cell: Cell, trials: int) -> float:
-    M = 2**cell.log2_M
+    M = 2.0 ** min(cell.log2_M, 64)
     tables = PER_LEVEL * cell.n
     if cell.instance == "parity":
         low = cell.log2_M // 2
-        transforms = 3 * M * (2**low + 2 ** (cell.log2_M - low)) * PER_TRANSFORM
+        transforms = 3 * M * (2.0**low + 2.0 ** (cell.log2_M - low)) * PER_TRANSFORM
         return tables + trials * (2 * cell.n * PER_TRACE + cell.log2_M * 64 * PER_TRACE + transforms)
     if cell.law == "uniform":
         return tables + trials * (M * cell.n * PER_SIGN + 1e-5)

@@ -96,7 +96,9 @@ def make_report(config: SweepConfig, chosen: Sequence[Learner], evidence: Eviden
         for learner in chosen:
             lower = getattr(bounds, learner.lower) if learner.lower else None
             upper = getattr(bounds, learner.upper) if learner.upper else None
-            (J, J_se), (regret, se) = (mean_and_error(x) for x in (values[learner.name], cell.expert_value - values[learner.name]))
+            (J, J_se), (regret, se) = (
+                mean_and_error(x) for x in (values[learner.name], cell.expert_value - values[learner.name])
+            )
             rows.append({
                 **shared,
                 "method": learner.name,
@@ -134,7 +136,9 @@ def make_report(config: SweepConfig, chosen: Sequence[Learner], evidence: Eviden
     exponents = {
         gap: exponent(H, n, config.log2_M, np.stack(samples[gap]), np.array(inside[gap]), config.seed)
         if samples[gap]
-        else Exponent(None, None, None, 0, 0, "needs a verifier-free learner" if cloned is None else f"needs {_MINUEND[gap]}")
+        else Exponent(
+            None, None, None, 0, 0, "needs a verifier-free learner" if cloned is None else f"needs {_MINUEND[gap]}"
+        )
         for gap in GAPS
     }
     failed = tuple(cells[i].H for i in np.flatnonzero(~finite))

@@ -58,9 +58,7 @@ def _as_table(cells: Sequence[Cell], evidence: Evidence) -> pa.Table:
     return pa.table(columns | {name: values.reshape(-1) for name, values in zip(FIELDS, evidence, strict=True)})
 
 
-def run_cells(
-    cells: Sequence[Cell], trials: int, output: Output | None, progress: Callable[[int], None]
-) -> Evidence:
+def run_cells(cells: Sequence[Cell], trials: int, output: Output | None, progress: Callable[[int], None]) -> Evidence:
     """Evidence of all ``cells``, arrays (cells, trials). ``progress`` is told how many cells each batch finished."""
     collapsed = cells[0].instance == "codebook" and cells[0].law != "uniform"
     tables = collapsed_tables(cells) if collapsed else None

@@ -44,7 +44,8 @@ def _slopes(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.
     total = weights.sum(axis=-1, keepdims=True)
     x_centred = x - (weights * x).sum(axis=-1, keepdims=True) / total
     y_centred = y - (weights * y).sum(axis=-1, keepdims=True) / total
-    return (weights * x_centred * y_centred).sum(axis=-1) / (weights * x_centred**2).sum(axis=-1)
+    slopes: NDArray[np.float64] = (weights * x_centred * y_centred).sum(axis=-1) / (weights * x_centred**2).sum(axis=-1)
+    return slopes
 
 
 def exponent(
@@ -55,7 +56,7 @@ def exponent(
     inside: NDArray[np.bool_],
     seed: int,
 ) -> Exponent:
-    """Exponent of ``gaps`` (horizons, trials), tokens, against ``H`` (horizons,); ``inside`` marks the validity window."""
+    """Exponent of ``gaps`` (horizons, trials), tokens, against ``H`` (horizons,); ``inside`` the window of validity."""
     mean, se = mean_and_error(gaps)
     use = (n >= IDENTIFIED * log2_M) & (mean > 0.0)
     count, valid = int(use.sum()), int((use & inside).sum())

@@ -1,8 +1,8 @@
 """Output directories: one manifest, Parquet tables and shards written atomically, resumption without recomputation.
 
-``DIR/manifest.json`` holds configuration, seed, versions, code fingerprint, commit, machine and command; ``DIR/shards/*.parquet``
-the finished batches; everything is written to a temporary name, flushed to disk and renamed, so that a kill at any moment
-leaves either the whole file or none.
+``DIR/manifest.json`` holds configuration, seed, versions, code fingerprint, commit, machine and command;
+``DIR/shards/*.parquet`` the finished batches; everything is written to a temporary name, flushed to disk and renamed,
+so that a kill at any moment leaves either the whole file or none.
 """
 
 from __future__ import annotations
@@ -114,12 +114,14 @@ class Output:
         try:
             old = json.loads(file.read_text())
         except (OSError, ValueError):
-            raise StoreError(f"--out {self.path}: has no readable manifest.json; expected a sweep's own output") from None
+            raise StoreError(
+                f"--out {self.path}: has no readable manifest.json; expected a sweep's own output"
+            ) from None
         for name in ("config", "code", "versions"):
             if old.get(name) != self.manifest[name]:
                 raise StoreError(
-                    f"--out {self.path}: was made by another {name} ({_difference(old.get(name), self.manifest[name])}); "
-                    "remove it or choose another --out"
+                    f"--out {self.path}: was made by another {name} "
+                    f"({_difference(old.get(name), self.manifest[name])}); remove it or choose another --out"
                 )
 
     @contextmanager
@@ -131,7 +133,7 @@ class Output:
             yield temporary
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
-            os.replace(temporary, target)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -34,13 +34,23 @@ def _parser() -> argparse.ArgumentParser:
         "with lower and upper bounds, fitted exponents and a figure.",
     )
     add = parser.add_argument
-    add("--horizon", default="1..512", metavar="RANGE", help="A..B, A..B:STEP, A..BxFACTOR or a comma list (default 1..512)")
+    add(
+        "--horizon",
+        default="1..512",
+        metavar="RANGE",
+        help="A..B, A..B:STEP, A..BxFACTOR or a comma list (default 1..512)",
+    )
     add("--rule", default="n=H", help="traces at each horizon: n=C, n=C*H or n=C*H^p, rounded up (default n=H)")
     add("--instance", default="codebook", metavar="NAME", help="codebook (default) or parity")
     add("--law", default="two-point", metavar="NAME", help="two-point (default), symmetric-two-point or uniform")
     add("--s", type=float, default=0.5, help="sigma/H of symmetric-two-point, in (0, 0.5] (default 0.5)")
     add("--log2-M", type=int, default=64, metavar="BITS", help="size of the classes in bits (default 64)")
-    add("--epsilon", default="capacity:1", metavar="RULE", help="optimal, capacity:A (epsilon^2 = A log M / n) or a number")
+    add(
+        "--epsilon",
+        default="capacity:1",
+        metavar="RULE",
+        help="optimal, capacity:A (epsilon^2 = A log M / n) or a number",
+    )
     add("--seeds", type=int, default=256, help="independent data sets a horizon (default 256)")
     add("--seed", type=int, default=0, help="root of all random numbers (default 0)")
     add("--learners", default="all", metavar="LIST", help="comma list (default all)")
@@ -95,8 +105,8 @@ def _table(report: Report, wall: float) -> str:
         if e.estimate is None:
             lines.append(f"exponent of {name}: none ({e.reason})")
         else:
-            interval = f"95% [{e.ci_low:.3f}, {e.ci_high:.3f}], {e.horizons} horizons, {e.horizons_inside_window} inside the window"
-            lines.append(f"exponent of {name}: {e.estimate:.3f}  {interval}")
+            support = f"{e.horizons} horizons, {e.horizons_inside_window} inside the window"
+            lines.append(f"exponent of {name}: {e.estimate:.3f}  95% [{e.ci_low:.3f}, {e.ci_high:.3f}], {support}")
     summary = report.summary()
     lines.append(f"cells: {summary['cells']}   bound violations: {summary['bound_violations']}   wall: {wall:.1f} s")
     lines += [f"violation: {violation}" for violation in report.violations]

@@ -1,6 +1,7 @@
 """Bounds of :mod:`theory` laid over measured values, and what counts as a violation.
 
-A bound is checked where its theorem speaks of the instance and of the learner and its assumptions hold, also where it is vacuous; it is
+A bound is checked where its theorem speaks of the instance and of the learner and its assumptions hold, also where it
+is vacuous; it is
 *valid* where it also says something. A violation is a mean more than 5 standard errors, plus 1e-9 H of rounding, on the
 wrong side, and by more than events too rare to be seen in that many trials could explain (else it is *unresolved*).
 """
@@ -31,7 +32,7 @@ UNSEEN_LOG_ODDS = 15.0  # -log of the one-sided probability of 5 standard errors
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a measured difference: the theorem's label, its bound (tokens), where it is proven, where it says something."""
+    """One side of a measured difference: theorem, bound (tokens), whether it is proven here and says something."""
 
     label: str
     bound: float
@@ -90,8 +91,14 @@ def bounds_of(cell: Cell) -> CellBounds:
 
 
 def _gap_side(cell: Cell, free: bool) -> Side:
-    """``gap-free``/``gap-ball`` where the return is mu +- sigma; else ``gap-regret``, which speaks of the free gap only."""
-    shared: dict[str, Any] = {"H": cell.H, "n": cell.n, "log2_M": cell.log2_M, "sigma": cell.sigma, "epsilon": cell.epsilon}
+    """``gap-free``/``gap-ball`` where the return is mu +- sigma; else ``gap-regret``, of the free gap only."""
+    shared: dict[str, Any] = {
+        "H": cell.H,
+        "n": cell.n,
+        "log2_M": cell.log2_M,
+        "sigma": cell.sigma,
+        "epsilon": cell.epsilon,
+    }
     if cell.return_law.is_symmetric_two_point:
         psi = {"psi": erm_success_parity(cell.n, cell.log2_M)} if cell.instance == "parity" else {}
         theorem = GAP_FREE if free else GAP_BALL
@@ -120,13 +127,18 @@ class Violation:
 
 
 def wrong_sides(
-    cell: Cell, quantity: str, samples: NDArray[np.float64], reach: tuple[float, float], lower: Side | None, upper: Side | None
+    cell: Cell,
+    quantity: str,
+    samples: NDArray[np.float64],
+    reach: tuple[float, float],
+    lower: Side | None,
+    upper: Side | None,
 ) -> list[Violation]:
     """Bounds on whose wrong side the mean of ``samples`` (trials,), tokens, lies beyond the stated slack.
 
-    ``reach`` is the interval that one trial's value cannot leave. A sample of S trials can miss an event of probability p
-    with probability (1-p)^S; the standard error knows nothing of what was missed. Events unseen at the level of 5 standard
-    errors (e^-15) move the mean by at most 15/S of the way to the end of the reach.
+    ``reach`` is the interval that one trial's value cannot leave. A sample of S trials can miss an event of
+    probability p with probability (1-p)^S; the standard error knows nothing of what was missed. Events unseen at the
+    level of 5 standard errors (e^-15) move the mean by at most 15/S of the way to the end of the reach.
     """
     mean, se = float(samples.mean()), float(samples.std(ddof=1) / math.sqrt(samples.size))
     slack = STANDARD_ERRORS * se + ROUNDING * cell.H

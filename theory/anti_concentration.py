@@ -5,7 +5,8 @@ r"""Anti-concentration of the base policy: how often it beats its own mean by a 
 ``anti-concentration`` (sigma > 0):
 (a) :math:`c(\varepsilon)\le 1/(1+\varepsilon^2)` (Cantelli);
 (b) heterogeneity implies it: :math:`c(\varepsilon)\ge p_s` for :math:`\varepsilon\le p_s/s`, and beyond, c can be 0;
-(c) symmetric laws, :math:`\varepsilon\le1` (< 1 if s = 1/2): :math:`c(\varepsilon)\ge 2s^2(1-\varepsilon^2)/(1-4s^2\varepsilon^2)`.
+(c) symmetric laws, :math:`\varepsilon\le1` (< 1 if s = 1/2):
+    :math:`c(\varepsilon)\ge 2s^2(1-\varepsilon^2)/(1-4s^2\varepsilon^2)`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 r"""The chi-squared ball around the base policy and its best expert.
 
-:math:`\Pi_\kappa=\{\pi:\chi^2(\pi(\cdot|x)\,\|\,\pi_b(\cdot|x))\le\kappa\}`, one prompt x, :math:`\varepsilon=\sqrt\kappa`.
+:math:`\Pi_\kappa=\{\pi:\chi^2(\pi(\cdot|x)\,\|\,\pi_b(\cdot|x))\le\kappa\}`, one prompt x,
+:math:`\varepsilon=\sqrt\kappa`.
 
 ``chi2-expert`` (sigma > 0): :math:`J_x(\pi)\le\mu+\sigma\sqrt\kappa` on the ball. The maximiser is
 :math:`\bar\pi_\kappa\propto\pi_b\,(R-t)^+`; if :math:`\sqrt\kappa(\mu-R_{\min})\le\sigma` nothing is truncated,
@@ -59,7 +60,7 @@ def optimal_expert(law: ReturnLaw, kappa: float) -> NDArray[np.float64]:
         if below - rounding <= threshold <= kept_values[0] + rounding:
             expert = np.zeros_like(base)
             expert[first:] = kept_mass * np.maximum(kept_values - threshold, 0.0)
-            return expert / expert.sum()
+            return np.asarray(expert / expert.sum())
     raise ArithmeticError(f"no truncation level found for kappa = {kappa}")  # pragma: no cover - proven to exist
 
 
@@ -77,7 +78,9 @@ CHI2_EXPERT = Theorem(
     optional=("R_min",),
     assumptions=(
         Assumption("sigma > 0", lambda p: p["sigma"], strict=True),
-        Assumption("sigma^2 <= mu (H - mu)", lambda p: p["mu"] * (p["H"] - p["mu"]) - p["sigma"] ** 2, lambda p: p["H"] ** 2),
+        Assumption(
+            "sigma^2 <= mu (H - mu)", lambda p: p["mu"] * (p["H"] - p["mu"]) - p["sigma"] ** 2, lambda p: p["H"] ** 2
+        ),
         Assumption(
             "no truncation: epsilon (mu - R_min) <= sigma (then equality)",
             lambda p: p["sigma"] - p["epsilon"] * (p["mu"] - p.get("R_min", 0.0)),

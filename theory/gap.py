@@ -8,10 +8,11 @@ Codebook with R = mu +- sigma (c = 1/2), psi = P(the fitted verifier is the true
 
 ``gap-ball``: :math:`\ge\sup_\varepsilon\sigma[\varepsilon\psi-B]`, exponent 1/2 in H at n = beta H.
 ``gap-free``: :math:`\ge\sigma[\psi-B]`, of order H even at n = beta H; B falls with epsilon, so it has no maximiser.
-``gap-regret``, the general form: :math:`\ge\varepsilon\sigma-\rho\sqrt{(1+\varepsilon^2)^n/M}-\frac Hc\,\varepsilon_{ver}/H`, which
-at :math:`\varepsilon^2=L/(2n)` is :math:`\sigma\sqrt{L/(8n)}-(H/c)(1+L)/n`, with :math:`c=p_s` for
-:math:`\varepsilon\le p_s/s`: heterogeneity alone suffices. VB is certified better for
-:math:`n\ge 8(1+L)^2/(c^2s^2L)` inside the window of ``vf-lower``; that interval can be empty.
+``gap-regret``, the general form:
+    :math:`\ge\varepsilon\sigma-\rho\sqrt{(1+\varepsilon^2)^n/M}-\varepsilon_{ver}/c`, which at :math:`\varepsilon^2=L/(2n)` is
+    at least :math:`\sigma\sqrt{L/(8n)}-(H/c)(1+L)/n`, with :math:`c=p_s` for :math:`\varepsilon\le p_s/s`: heterogeneity
+    alone suffices. VB is certified better for :math:`n\ge 8(1+L)^2/(c^2s^2L)` inside the window of ``vf-lower``; that
+    interval can be empty.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import math
 from theory.anti_concentration import cantelli, largest_guaranteed_epsilon, smallest_mass
 from theory.notation import log_M
 from theory.theorem import Assumption, Number, Point, Theorem
-from theory.verifier import VERIFIER_ERM, erm_success_codebook
+from theory.verifier import erm_success_codebook
 from theory.verifier_based import VB_UPPER_TOP_C
 from theory.verifier_free import (
     MIRRORED_CODEBOOK,

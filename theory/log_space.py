@@ -1,4 +1,4 @@
-r"""Arithmetic in log space: binomial laws, their sums, and powers :math:`(1-q)^M` for M up to :math:`2^{4096}` and beyond.
+r"""Arithmetic in log space: binomial laws, their sums, and powers :math:`(1-q)^M` for any M.
 
 * :math:`\log b_k`, the pmf of Bin(n, p), by Loader's saddle-point form
   :math:`b_k = \sqrt{n/(2\pi k(n-k))}\,e^{\,\delta(n)-\delta(k)-\delta(n-k)-D(k,np)-D(n-k,nq)}` with
@@ -30,7 +30,10 @@ _SMALL = 16
 #: delta(k) = log k! - log(sqrt(2 pi k) (k/e)^k) for k < 16, from exact factorials.
 _STIRLING_SMALL = np.array(
     [0.0]
-    + [math.log(math.factorial(k)) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi) for k in range(1, _SMALL)]
+    + [
+        math.log(math.factorial(k)) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi)
+        for k in range(1, _SMALL)
+    ]
 )
 
 
@@ -39,7 +42,8 @@ def _stirling_error(k: Floats) -> Floats:
     big = np.maximum(k, float(_SMALL))
     square = big * big
     series = (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / square) / square) / square) / square) / big
-    return np.where(k < _SMALL, _STIRLING_SMALL[np.minimum(k, _SMALL - 1).astype(int)], series)
+    small: Floats = _STIRLING_SMALL[np.minimum(k, _SMALL - 1).astype(int)]
+    return np.asarray(np.where(k < _SMALL, small, series))
 
 
 def _deviance(x: Floats, y: float) -> Floats:

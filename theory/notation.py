@@ -68,7 +68,9 @@ SYMBOLS: dict[str, Symbol] = {
         Symbol("epsilon_ver", r"\varepsilon_{\mathrm{ver}}", "mean absolute error of the verifier", "tokens", 0),
         Symbol("N", "N", "number of draws of best-of-N", "traces", low=1, integer=True),
         Symbol("R_min", r"R_{\min}", "smallest return in the support of the base", "tokens", 0),
-        Symbol("symmetric", r"\mathrm{sym}", "1 if the return is symmetric about its mean, else 0", "-", 0, 1, integer=True),
+        Symbol(
+            "symmetric", r"\mathrm{sym}", "1 if the return is symmetric about its mean, else 0", "-", 0, 1, integer=True
+        ),
         Symbol("psi", r"\psi", "probability that the fitted verifier is the true one", "probability", 0, 1),
     )
 }

@@ -177,7 +177,9 @@ class Theorem:
         if "epsilon" in self.parameters and "kappa" in point:
             root = math.sqrt(point.pop("kappa"))
             if not math.isclose(point.setdefault("epsilon", root), root, rel_tol=1e-12, abs_tol=1e-150):
-                raise ValueError(f"epsilon = {values['epsilon']} and kappa = {values['kappa']}: expected kappa = epsilon^2")
+                raise ValueError(
+                    f"epsilon = {values['epsilon']} and kappa = {values['kappa']}: expected kappa = epsilon^2"
+                )
         missing = [name for name in self.required if name not in point]
         if missing:
             raise ValueError(f"{self.label} needs {', '.join(missing)}")

@@ -73,7 +73,7 @@ VB_UPPER_TOP_C = Theorem(
 VB_UPPER_BEST_OF_N = Theorem(
     label="vb-upper-best-of-n",
     kind="upper",
-    statement=r"J(\bar\pi_\kappa)-J(\mathrm{BoN})\le u(1-c)^N+N\varepsilon_{\mathrm{ver}},\quad u=\mu+\sigma\sqrt\kappa",
+    statement=r"J(\bar\pi_\kappa)-J(\mathrm{BoN})\le u(1-c)^N+N\varepsilon_{\mathrm{ver}},\ u=\mu+\sigma\sqrt\kappa",
     bounds="loss of best-of-N under the learned verifier against the best expert of the ball",
     units="tokens",
     required=("mu", "sigma", "epsilon", "c", "N"),

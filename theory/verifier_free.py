@@ -9,9 +9,9 @@ uniform on {+-1}^M, s_j(x) = x_j. ``parity codebook``: x uniform on {0,1}^k, M =
 \varepsilon\sigma-\rho\sqrt{(1+\varepsilon^2)^n/M}`; at :math:`\varepsilon^2=L/(2n)` this is at least
 :math:`\sigma\sqrt{L/(8n)}` for :math:`L/(8s^2)\le n\le s^2\sqrt M L/2`.
 
-``vf-lower-truncated`` (R = mu +- sigma): with b_k the pmf of Bin(n, (1+epsilon)/2),
-:math:`E|w|\le B=\min_K\{\sqrt{M^{-1}\sum_{k\le K}b_k(1+\varepsilon)^k(1-\varepsilon)^{n-k}}+P(\mathrm{Bin}>K)\}` and the
-regret is at least :math:`\sigma(\varepsilon-B)`.
+``vf-lower-truncated`` (R = mu +- sigma): with b_k the pmf of Bin(n, (1+epsilon)/2), :math:`E|w|\le
+B=\min_K\{\sqrt{M^{-1}\sum_{k\le K}b_k(1+\varepsilon)^k(1-\varepsilon)^{n-k}}+P(\mathrm{Bin}>K)\}` and the regret is
+at least :math:`\sigma(\varepsilon-B)`.
 
 ``vf-upper``: maximum likelihood over the class has :math:`|J(\pi_e)-J(\hat\pi)|\le2\sqrt2\,\sigma_e\sqrt h+2Hh` with
 :math:`h\le\log((M-1)/\delta)/n` w.p. :math:`1-\delta`, and :math:`E h\le(1+L)/n`.
@@ -41,11 +41,11 @@ from theory.theorem import Assumption, Family, Instance, Number, Point, Theorem
 
 __all__ = [
     "MIRRORED_CODEBOOK",
-    "ClosedForm",
     "MIRRORED_TWO_POINT",
     "VF_LOWER",
     "VF_LOWER_TRUNCATED",
     "VF_UPPER",
+    "ClosedForm",
     "closed_form_window",
     "information_bound",
     "mle_success_codebook",
@@ -127,9 +127,7 @@ VF_LOWER = Theorem(
         Assumption("sigma > 0", lambda p: p["sigma"], strict=True),
         Assumption("sigma <= rho", lambda p: _half_range(p) - p["sigma"], _half_range),
         Assumption("rho <= H/2", lambda p: p["H"] / 2 - _half_range(p) if "H" in p else 0.0, _half_range),
-        Assumption(
-            "epsilon rho <= sigma", lambda p: p["sigma"] - p["epsilon"] * _half_range(p), lambda p: p["sigma"]
-        ),
+        Assumption("epsilon rho <= sigma", lambda p: p["sigma"] - p["epsilon"] * _half_range(p), lambda p: p["sigma"]),
     ),
     family=MIRRORED_CODEBOOK,
     evaluator=_vf_lower,
@@ -245,4 +243,6 @@ def _mle_success_by_level(n: int, log_size: float) -> NDArray[np.float64]:
     log_above = log_sum_above(log_q)[1:]
     # (1-q_>)^M [1 - (1 - q_=/(1-q_>))^M]/(M q_=): the bracket over M q is psi_M of the conditional probability.
     log_rest = np.logaddexp.accumulate(log_q)  # log(1 - q_>), without cancellation
-    return power_of_complement(log_size, log_above) * mean_reciprocal_count(log_size, log_q - log_rest) / np.exp(log_rest)
+    return (
+        power_of_complement(log_size, log_above) * mean_reciprocal_count(log_size, log_q - log_rest) / np.exp(log_rest)
+    )

@@ -1,7 +1,7 @@
 """``vb-elimination`` (parity): the verifier by Gaussian elimination over GF(2) on the same labels, then top-c.
 
-Polynomial time, k^3, where the optimal verifier-free learner scans 2^k hypotheses. Free bits are guessed, so a trial's J is
-that of the one solution it outputs.
+Polynomial time, k^3, where the optimal verifier-free learner scans 2^k hypotheses. Free bits are guessed, so a
+trial's J is that of the one solution it outputs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """``vb-top-c``: a verifier by ERM, and the base policy given the top mass c(epsilon) of its score, ties at random.
 
-With the true verifier J is the mean of the top c of R; with a wrong one mu on average. Unrestricted: it leaves the ball.
+With the true verifier J is the mean of the top c of R; with a wrong one mu on average. Unrestricted: it leaves the
+ball.
 """
 
 from __future__ import annotations

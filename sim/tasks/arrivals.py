@@ -1,7 +1,7 @@
 r"""The best wrong hypotheses in order, for any class size.
 
-M - 1 wrong hypotheses carry independent uniforms U_j, small is good (U is the survival function of the agreement count).
-Their order statistics come one after the other by Rényi's representation,
+M - 1 wrong hypotheses carry independent uniforms U_j, small is good (U is the survival function of the agreement
+count). Their order statistics come one after the other by Rényi's representation,
 
 .. math:: -\log(1-U_{(m)})=\sum_{j\le m}E_j/(M-j),\qquad E_j\sim\mathrm{Exp}(1),
 
@@ -22,7 +22,9 @@ __all__ = ["LARGEST_SPACED", "block_of_arrivals", "reciprocal_of_survivors"]
 LARGEST_SPACED = 2.0**50
 
 
-def block_of_arrivals(key: jax.Array, block: jax.Array | int, total: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
+def block_of_arrivals(
+    key: jax.Array, block: jax.Array | int, total: jax.Array, others: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Order statistics ``BLOCK*block .. BLOCK*(block+1)-1`` of V, shape (BLOCK,), and the running total of spacings.
 
     ``total`` is the running total before this block, ``others`` = min(M - 1, LARGEST_SPACED). Entries beyond M - 1
@@ -51,7 +53,9 @@ def reciprocal_of_survivors(key: jax.Array, others: jax.Array, log_others: jax.A
     share = jnp.clip((jnp.exp(log_q) - last) / jnp.maximum(1.0 - last, 1e-300), 0.0, 1.0)
     # For q far below 2^-53 of a huge class, work with the expected number beyond the last arrival directly.
     remaining = jnp.maximum(others - BLOCK, 0.0) * share
-    expected = jnp.where(others < LARGEST_SPACED, remaining, jnp.maximum(jnp.exp(jnp.minimum(threshold, 600.0)) - arrivals[-1], 0.0))
+    expected = jnp.where(
+        others < LARGEST_SPACED, remaining, jnp.maximum(jnp.exp(jnp.minimum(threshold, 600.0)) - arrivals[-1], 0.0)
+    )
     spread = jnp.sqrt(expected * jnp.where(others < LARGEST_SPACED, 1.0 - share, -jnp.expm1(log_q)))
     beyond = jnp.maximum(expected + spread * jax.random.normal(normal_key, dtype=jnp.float64), 0.0)
     return 1.0 / (1.0 + seen + jnp.where(seen >= BLOCK, beyond, 0.0))

@@ -1,15 +1,16 @@
 r"""The random codebook: M hypotheses with independent fair signs on every prompt.
 
-**Collapsed sampler** (R = mu +- sigma; cost does not depend on M). A hypothesis enters the data only through K, the number
-of the n traces it agrees with: K ~ Bin(n, (1+eps)/2) for the truth, Bin(n, 1/2) for each of the M - 1 others, with likelihood
-:math:`\ell(K)=(1+\varepsilon)^K(1-\varepsilon)^{n-K}`. Per trial:
+**Collapsed sampler** (R = mu +- sigma; cost does not depend on M). A hypothesis enters the data only through K, the
+number of the n traces it agrees with: K ~ Bin(n, (1+eps)/2) for the truth, Bin(n, 1/2) for each of the M - 1 others,
+with likelihood :math:`\ell(K)=(1+\varepsilon)^K(1-\varepsilon)^{n-K}`. Per trial:
 
 1. the truth's K by inverse CDF;
 2. the best ``BLOCK`` wrong hypotheses in order (:mod:`sim.tasks.arrivals`), each with its likelihood and its sign on a
    fresh prompt; for M <= 2^12 all of them, block by block, and the next step is empty;
-3. everything below them enters as one normal pair (sum of likelihoods; signed sum) with the exact conditional mean and variances,
-   :math:`A_1(u)=\int_u^1\ell`, :math:`A_2(u)=\int_u^1\ell^2`, u the last order statistic. The signed sum of the listed ones carries the large terms:
-   what the normal law misses is the fourth cumulant of the rest, :math:`\sum\ell^4/(\sum\ell^2)^2`, about 1e-5.
+3. everything below them enters as one normal pair (sum of likelihoods; signed sum) with the exact conditional
+   mean and variances, from :math:`A_1(u)=\int_u^1\ell` and :math:`A_2(u)=\int_u^1\ell^2`, u the last order
+   statistic. The listed ones carry the large terms: what the normal law misses is the fourth cumulant of the rest,
+   :math:`\sum\ell^4/(\sum\ell^2)^2`, about 1e-5.
 
 **Explicit sampler** (any law, M <= 2^20): every hypothesis, every trace; cost grows with M n.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,18 +42,21 @@ ENUMERATED = 2**12
 
 
 class CollapsedTables(NamedTuple):
-    """Per-cell tables of the collapsed sampler; ``W`` levels, padded. Leading axis: cells."""
+    """Per-cell tables of the collapsed sampler; ``W`` levels, padded. Leading axis: cells.
 
-    truth_cdf: NDArray[np.float64]  # (W,) P(K <= truth_low + w), padded with 1
-    truth_low: NDArray[np.float64]  # ()
-    level_high: NDArray[np.float64]  # () best level of the window of wrong hypotheses
-    log_rate: NDArray[np.float64]  # (W,) log[(M-1) P(Bin(n,1/2) >= level_high - w)], padded with inf
-    log_below: NDArray[np.float64]  # (W,) log sum over lower levels of P(level) l
-    log_below_square: NDArray[np.float64]  # (W,) the same with l^2
-    log_up: NDArray[np.float64]  # () log(1 + eps)
-    log_down: NDArray[np.float64]  # () log(1 - eps), may be -inf
-    n: NDArray[np.float64]  # ()
-    log_survival: NDArray[np.float64]  # () log of the chance that a wrong member explains all n labels
+    float64; NumPy arrays on the host, JAX arrays of one cell inside the compiled program.
+    """
+
+    truth_cdf: Any  # (W,) P(K <= truth_low + w), padded with 1
+    truth_low: Any  # ()
+    level_high: Any  # () best level of the window of wrong hypotheses
+    log_rate: Any  # (W,) log[(M-1) P(Bin(n,1/2) >= level_high - w)], padded with inf
+    log_below: Any  # (W,) log sum over lower levels of P(level) l
+    log_below_square: Any  # (W,) the same with l^2
+    log_up: Any  # () log(1 + eps)
+    log_down: Any  # () log(1 - eps), may be -inf
+    n: Any  # ()
+    log_survival: Any  # () log of the chance that a wrong member explains all n labels
 
 
 def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
@@ -121,10 +125,12 @@ class _Mixture(NamedTuple):
 
 def _log_likelihood(level: jax.Array, t: CollapsedTables) -> jax.Array:
     misses = t.n - level
-    return level * t.log_up + jnp.where(misses > 0, misses * t.log_down, 0.0)
+    return jnp.asarray(level * t.log_up + jnp.where(misses > 0, misses * t.log_down, 0.0))
 
 
-def _collapsed_trial(key: jax.Array, t: CollapsedTables, others: jax.Array, log_others: jax.Array, blocks: jax.Array) -> jax.Array:
+def _collapsed_trial(
+    key: jax.Array, t: CollapsedTables, others: jax.Array, log_others: jax.Array, blocks: jax.Array
+) -> jax.Array:
     """Evidence of one trial, shape (3,)."""
     truth_key, arrival_key, sign_key, rest_key, label_key = jax.random.split(key, 5)
     truth = t.truth_low + jnp.searchsorted(t.truth_cdf, jax.random.uniform(truth_key, dtype=jnp.float64), side="right")
@@ -133,7 +139,7 @@ def _collapsed_trial(key: jax.Array, t: CollapsedTables, others: jax.Array, log_
     def levels(arrivals: jax.Array) -> jax.Array:
         return jnp.searchsorted(t.log_rate, jnp.log(arrivals), side="left")
 
-    first, spacings = block_of_arrivals(arrival_key, 0, jnp.float64(0.0), others)
+    first, _ = block_of_arrivals(arrival_key, 0, jnp.float64(0.0), others)
     # What lies below the first block (empty where every hypothesis is enumerated).
     last = first[-1]
     at_last = jnp.minimum(levels(last), t.log_rate.shape[0] - 1)
@@ -180,7 +186,9 @@ def _collapsed_trial(key: jax.Array, t: CollapsedTables, others: jax.Array, log_
     posterior_sign = jnp.minimum(jnp.abs(sums.signed + signed_rest) / total, 1.0)
 
     # Level with the truth and not listed: the rest of the last arrival's level, if that is the truth's level.
-    hidden = jnp.where(everything_listed | (t.level_high - at_last != truth), 0.0, jnp.exp(jnp.minimum(log_left, 600.0)))
+    hidden = jnp.where(
+        everything_listed | (t.level_high - at_last != truth), 0.0, jnp.exp(jnp.minimum(log_left, 600.0))
+    )
     hidden = jnp.maximum(hidden + normal[2] * jnp.sqrt(hidden), 0.0)
     mle_hit = jnp.where(sums.above > 0, 0.0, 1.0 / (1.0 + sums.level_with + hidden))
     erm_hit = reciprocal_of_survivors(label_key, others, log_others, t.log_survival)
@@ -189,7 +197,12 @@ def _collapsed_trial(key: jax.Array, t: CollapsedTables, others: jax.Array, log_
 
 @jax.jit
 def _collapsed_batch(
-    words: jax.Array, trials: jax.Array, tables: CollapsedTables, others: jax.Array, log_others: jax.Array, blocks: jax.Array
+    words: jax.Array,
+    trials: jax.Array,
+    tables: CollapsedTables,
+    others: jax.Array,
+    log_others: jax.Array,
+    blocks: jax.Array,
 ) -> jax.Array:
     def one(word: jax.Array, trial: jax.Array, table: CollapsedTables) -> jax.Array:
         return _collapsed_trial(trial_key(word, trial), table, others, log_others, blocks)
@@ -215,8 +228,14 @@ def collapsed_evidence(cells: Sequence[Cell], trials: NDArray[np.int64], tables:
 
 @functools.partial(jax.jit, static_argnames="size")
 def _explicit_batch(
-    words: jax.Array, trials: jax.Array, values: jax.Array, tilted_cdf: jax.Array, n: jax.Array, epsilon: jax.Array,
-    uninformative: jax.Array, size: int,
+    words: jax.Array,
+    trials: jax.Array,
+    values: jax.Array,
+    tilted_cdf: jax.Array,
+    n: jax.Array,
+    epsilon: jax.Array,
+    uninformative: jax.Array,
+    size: int,
 ) -> jax.Array:
     """Evidence of one cell's trials, (trials, 3); ``values`` are the standardised returns f, padded."""
     log_others = jnp.float64(math.log(size - 1)) if size > 1 else jnp.float64(-jnp.inf)
@@ -257,7 +276,8 @@ def _explicit_batch(
         erm_hit = reciprocal_of_survivors(label_key, jnp.float64(size - 1), log_others, -informed * LN2)
         return jnp.stack([posterior_sign, mle_hit, erm_hit])
 
-    return jax.lax.map(one, trials, batch_size=max(1, min(64, 2**18 // size)))
+    out: jax.Array = jax.lax.map(one, trials, batch_size=max(1, min(64, 2**18 // size)))
+    return out
 
 
 def explicit_evidence(cell: Cell, trials: NDArray[np.int64], support: int) -> Evidence:
@@ -265,8 +285,14 @@ def explicit_evidence(cell: Cell, trials: NDArray[np.int64], support: int) -> Ev
     f, cdf = standardised_tables(cell.return_law, cell.epsilon, support)
     with jax.enable_x64(True):
         out = _explicit_batch(
-            identity_words([cell])[0], jnp.asarray(trials), jnp.asarray(f), jnp.asarray(cdf), jnp.int64(cell.n),
-            jnp.float64(cell.epsilon), jnp.float64(cell.uninformative), 2**cell.log2_M,
+            identity_words([cell])[0],
+            jnp.asarray(trials),
+            jnp.asarray(f),
+            jnp.asarray(cdf),
+            jnp.int64(cell.n),
+            jnp.float64(cell.epsilon),
+            jnp.float64(cell.uninformative),
+            2**cell.log2_M,
         )
         found = np.asarray(out)
     return Evidence(found[:, 0], found[:, 1], found[:, 2], np.full(len(trials), np.nan))

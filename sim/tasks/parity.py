@@ -1,18 +1,17 @@
 r"""The parity codebook: x uniform on {0,1}^k, M = 2^k, s_j(x) = (-1)^<j,x>; every hypothesis explicit.
 
 With z_t = s_i(x_t) f_t the agreement-signed standardised return of trace t, the log likelihood is, up to a constant,
-:math:`\log L_j=\sum_t s_j(x_t)\,g_t`, :math:`g_t=\operatorname{artanh}(\varepsilon f_t)`: the Walsh-Hadamard transform at j of the
-histogram :math:`G(x)=\sum_{t:x_t=x}g_t`. The posterior sign :math:`w(x)=\sum_jP_j(-1)^{\langle j,x\rangle}` is one more transform, so that
-:math:`E_x|w(x)|` is exact given the data.
+:math:`\log L_j=\sum_t s_j(x_t)\,g_t`, :math:`g_t=\operatorname{artanh}(\varepsilon f_t)`: the Walsh-Hadamard
+transform at j of the histogram :math:`G(x)=\sum_{t:x_t=x}g_t`. The posterior sign :math:`w(x)=\sum_jP_j(-1)^{\langle
+j,x\rangle}` is one more transform, so that :math:`E_x|w(x)|` is exact given the data.
 
-VB reads s_i(x_t) off every label with R != mu. Its consistent set is found twice: by the transform (count hypotheses that
-agree with all labels) and by Gaussian elimination over GF(2), which outputs one solution, free bits at random.
+VB reads s_i(x_t) off every label with R != mu. Its consistent set is found twice: by the transform (count hypotheses
+that agree with all labels) and by Gaussian elimination over GF(2), which outputs one solution, free bits at random.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +58,7 @@ def _insert(row: jax.Array, basis: jax.Array, k: int) -> jax.Array:
         row = jnp.where(has, jnp.where(pivot == 0, jnp.uint32(0), row ^ pivot), row)
         return row, basis
 
-    return jax.lax.fori_loop(0, k, reduce_bit, (row, basis))[1]
+    return jnp.asarray(jax.lax.fori_loop(0, k, reduce_bit, (row, basis))[1])
 
 
 def _solution(basis: jax.Array, free: jax.Array, k: int) -> jax.Array:
@@ -73,7 +72,7 @@ def _solution(basis: jax.Array, free: jax.Array, k: int) -> jax.Array:
         own = jnp.where(row == 0, (free >> bit) & 1, odd)
         return answer | (own << bit)
 
-    return jax.lax.fori_loop(0, k, decide, jnp.uint32(0))
+    return jnp.asarray(jax.lax.fori_loop(0, k, decide, jnp.uint32(0)))
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -143,7 +142,8 @@ def _parity_batch(
         answer = _solution(basis, jax.random.bits(free_key, dtype=jnp.uint32), k)
         return jnp.stack([posterior_sign, mle_hit, erm_hit, (answer == truth).astype(jnp.float64)])
 
-    return jax.lax.map(one, trials, batch_size=max(1, min(256, 2**20 // size)))
+    out: jax.Array = jax.lax.map(one, trials, batch_size=max(1, min(256, 2**20 // size)))
+    return out
 
 
 def parity_evidence(cell: Cell, trials: NDArray[np.int64], support: int) -> Evidence:

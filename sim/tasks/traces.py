@@ -10,8 +10,10 @@ from theory.laws import ReturnLaw
 __all__ = ["standardised_tables"]
 
 
-def standardised_tables(law: ReturnLaw, epsilon: float, support: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(f, CDF of the tilted law (1 + eps f) p), both padded to ``support``: how an expert's trace agrees with the truth."""
+def standardised_tables(
+    law: ReturnLaw, epsilon: float, support: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(f, CDF of the tilted law (1 + eps f) p), padded to ``support``: how an expert's trace agrees with the truth."""
     size = law.values.size
     f, cdf = np.zeros(support), np.ones(support)
     f[:size] = law.standardised

@@ -1,0 +1,44 @@
+# make sweep | make test | make setup | make lint | make bench | make clean. Needs Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OUT ?= out/sweep
+REQUIREMENTS := pyproject.toml constraints.txt
+
+.PHONY: setup sweep test lint bench clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python >= 3.11 is needed; set PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(REQUIREMENTS)
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-all: $(VENV)/.installed $(REQUIREMENTS)
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,llm,cluster,docs]'
+	@touch $@
+
+# Resumes its own output; a finished sweep is only reported again.
+sweep: $(VENV)/.installed
+	$(BIN)/python -m sim.sweep --horizon 1..512 --out $(OUT) --resume
+	@echo "table:  $(OUT)/results.parquet"
+	@echo "figure: $(OUT)/gap.png"
+
+test: $(VENV)/.installed-all
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-all
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.sweep
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
