@@ -9,10 +9,10 @@ Codebook with R = mu +- sigma (c = 1/2), psi = P(the fitted verifier is the true
 ``gap-ball``: :math:`\ge\sup_\varepsilon\sigma[\varepsilon\psi-B]`, exponent 1/2 in H at n = beta H.
 ``gap-free``: :math:`\ge\sigma[\psi-B]`, of order H even at n = beta H; B falls with epsilon, so it has no maximiser.
 ``gap-regret``, the general form:
-    :math:`\ge\varepsilon\sigma-\rho\sqrt{(1+\varepsilon^2)^n/M}-\varepsilon_{ver}/c`, which at :math:`\varepsilon^2=L/(2n)` is
-    at least :math:`\sigma\sqrt{L/(8n)}-(H/c)(1+L)/n`, with :math:`c=p_s` for :math:`\varepsilon\le p_s/s`: heterogeneity
-    alone suffices. VB is certified better for :math:`n\ge 8(1+L)^2/(c^2s^2L)` inside the window of ``vf-lower``; that
-    interval can be empty.
+:math:`\ge\varepsilon\sigma-\rho\sqrt{(1+\varepsilon^2)^n/M}-\varepsilon_{ver}/c`; at :math:`\varepsilon^2=L/(2n)` it is
+at least :math:`\sigma\sqrt{L/(8n)}-(H/c)(1+L)/n`, with :math:`c=p_s` for :math:`\varepsilon\le p_s/s`: heterogeneity
+alone suffices. VB is certified better for :math:`n\ge 8(1+L)^2/(c^2s^2L)` inside the window of ``vf-lower``; that
+interval can be empty.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "log_binomial_pmf",
+    "log_power_of_complement",
     "log_sum_above",
     "log_sum_below",
     "mean_reciprocal_count",
-    "power_of_complement",
     "xlogy_count",
 ]
 
@@ -100,10 +100,10 @@ def _log_minus_log1p(log_q: Floats) -> Floats:
     return np.where(q >= 1.0, np.inf, np.where(q > 1e-8, exact, log_q + q / 2))
 
 
-def power_of_complement(log_power: float, log_q: ArrayLike) -> Floats:
-    """(1 - q)^M from log M and log q; any M. Shape of ``log_q``."""
+def log_power_of_complement(log_power: float, log_q: ArrayLike) -> Floats:
+    """log (1 - q)^M from log M and log q; any M; -inf at q = 1. Shape of ``log_q``."""
     with np.errstate(over="ignore"):
-        return np.exp(-np.exp(log_power + _log_minus_log1p(np.asarray(log_q, dtype=np.float64))))
+        return np.asarray(-np.exp(log_power + _log_minus_log1p(np.asarray(log_q, dtype=np.float64))))
 
 
 def mean_reciprocal_count(log_M: float, log_q: ArrayLike) -> Floats:

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from theory.chi2_ball import ANY_LAW
 from theory.log_space import (
     log_binomial_pmf,
+    log_power_of_complement,
     log_sum_above,
     log_sum_below,
     mean_reciprocal_count,
-    power_of_complement,
     xlogy_count,
 )
 from theory.notation import log_M, log_M_minus_1
@@ -243,6 +243,6 @@ def _mle_success_by_level(n: int, log_size: float) -> NDArray[np.float64]:
     log_above = log_sum_above(log_q)[1:]
     # (1-q_>)^M [1 - (1 - q_=/(1-q_>))^M]/(M q_=): the bracket over M q is psi_M of the conditional probability.
     log_rest = np.logaddexp.accumulate(log_q)  # log(1 - q_>), without cancellation
-    return (
-        power_of_complement(log_size, log_above) * mean_reciprocal_count(log_size, log_q - log_rest) / np.exp(log_rest)
-    )
+    log_alone = log_power_of_complement(log_size, log_above) - log_rest
+    chance: NDArray[np.float64] = np.exp(log_alone) * mean_reciprocal_count(log_size, log_q - log_rest)
+    return chance

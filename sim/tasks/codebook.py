@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sim.cells import Cell
 from sim.tasks.arrivals import LARGEST_SPACED, block_of_arrivals, reciprocal_of_survivors
 from sim.tasks.evidence import Evidence
-from sim.tasks.keys import BLOCK, identity_words, trial_key
+from sim.tasks.keys import BLOCK, QUICK_COMPILE, identity_words, trial_key
 from sim.tasks.traces import standardised_tables
 from theory.log_space import log_binomial_pmf, log_sum_above, log_sum_below, xlogy_count
 from theory.notation import LN2, log_M_minus_1
@@ -97,7 +97,7 @@ def collapsed_tables(cells: Sequence[Cell]) -> CollapsedTables:
     """Tables of ``cells`` on the host, float64, padded to one power of two."""
     windows = [_window(cell) for cell in cells]
     longest = max(max(np.size(w["truth_cdf"]), np.size(w["log_rate"])) for w in windows)
-    width = max(64, 1 << (longest - 1).bit_length())
+    width = max(256, 1 << (longest - 1).bit_length())
     padding = {"truth_cdf": 1.0, "log_rate": math.inf, "log_below": -math.inf, "log_below_square": -math.inf}
 
     def stacked(name: str) -> NDArray[np.float64]:
@@ -139,7 +139,7 @@ def _collapsed_trial(
     def levels(arrivals: jax.Array) -> jax.Array:
         return jnp.searchsorted(t.log_rate, jnp.log(arrivals), side="left")
 
-    first, _ = block_of_arrivals(arrival_key, 0, jnp.float64(0.0), others)
+    first, first_spacings = block_of_arrivals(arrival_key, 0, jnp.float64(0.0), others)
     # What lies below the first block (empty where every hypothesis is enumerated).
     last = first[-1]
     at_last = jnp.minimum(levels(last), t.log_rate.shape[0] - 1)
@@ -159,7 +159,11 @@ def _collapsed_trial(
     reference = jnp.maximum(jnp.maximum(log_truth, jnp.where(jnp.isfinite(first[0]), best, -jnp.inf)), log_rest)
 
     def add(block: jax.Array, sums: _Mixture) -> _Mixture:
-        arrivals, spacings = block_of_arrivals(arrival_key, block, sums.spacings, others)
+        arrivals, spacings = jax.lax.cond(
+            block == 0,
+            lambda: (first, first_spacings),
+            lambda: block_of_arrivals(arrival_key, block, sums.spacings, others),
+        )
         level = t.level_high - levels(arrivals)
         exists = jnp.isfinite(arrivals)
         weight = jnp.where(exists, jnp.exp(_log_likelihood(level, t) - reference), 0.0)
@@ -195,7 +199,7 @@ def _collapsed_trial(
     return jnp.stack([posterior_sign, mle_hit, erm_hit])
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICK_COMPILE)
 def _collapsed_batch(
     words: jax.Array,
     trials: jax.Array,

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 
 from sim.cells import Cell
 
-__all__ = ["BLOCK", "identity_words", "trial_key"]
+__all__ = ["BLOCK", "QUICK_COMPILE", "identity_words", "trial_key"]
 
 #: Draws of unknown number are made in blocks of this many, each from its own key, so that padding changes nothing.
 BLOCK = 64
+
+#: The whole default sweep runs for less than a second: half the compiler's effort saves more than it costs.
+QUICK_COMPILE = {"xla_backend_optimization_level": 1}
 
 
 def identity_words(cells: Sequence[Cell]) -> jax.Array:
