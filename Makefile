@@ -26,8 +26,6 @@ $(VENV)/.installed-all: $(VENV)/.installed $(REQUIREMENTS)
 # Resumes its own output; a finished sweep is only reported again.
 sweep: $(VENV)/.installed
 	$(BIN)/python -m sim.sweep --horizon 1..512 --out $(OUT) --resume
-	@echo "table:  $(OUT)/results.parquet"
-	@echo "figure: $(OUT)/gap.png"
 
 test: $(VENV)/.installed-all
 	$(BIN)/python -m pytest

@@ -34,7 +34,7 @@ def _thinned(H: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _exponent_text(found: dict[str, Any]) -> str:
-    if found["estimate"] is None:
+    if found["estimate"] is None or found["ci_low"] is None:
         return "no exponent (too few horizons)"
     return f"fitted $H^{{{found['estimate']:.3f}}}$, 95% [{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
 

@@ -14,6 +14,7 @@ __all__ = ["HOUR", "estimated_seconds"]
 
 HOUR = 3600.0
 START = 8.0  # imports, compilation, figure
+PER_CELL = 3e-3  # bounds and rows of one horizon
 PER_ARRIVAL = 5e-8  # one ordered wrong hypothesis of the collapsed sampler
 PER_LEVEL = 4e-7  # one agreement level in the host's tables and in the bounds
 PER_SIGN = 4e-10  # one sign of one hypothesis on one trace, explicit
@@ -36,4 +37,4 @@ def _cell_seconds(cell: Cell, trials: int) -> float:
 
 def estimated_seconds(cells: Sequence[Cell], trials: int) -> float:
     """Estimated wall seconds for all ``cells`` with ``trials`` trials each."""
-    return START + sum(_cell_seconds(cell, trials) for cell in cells)
+    return START + sum(PER_CELL + _cell_seconds(cell, trials) for cell in cells)

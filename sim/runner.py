@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sim.cells import Cell
 from sim.store import Output
-from sim.tasks.codebook import CollapsedTables, collapsed_evidence, collapsed_tables, explicit_evidence
+from sim.tasks.codebook import collapsed_evidence, collapsed_tables, explicit_evidence, table_width
 from sim.tasks.evidence import FIELDS, Evidence
 from sim.tasks.parity import parity_evidence
 
@@ -21,10 +21,8 @@ BATCH = 32
 TRIALS = 256
 
 
-def _evidence(cells: Sequence[Cell], tables: CollapsedTables | None, support: int, trials: int) -> Evidence:
-    """Evidence of one batch, arrays (cells, trials)."""
-    if tables is not None:
-        return _collapsed(cells, tables, trials)
+def _explicit(cells: Sequence[Cell], support: int, trials: int) -> Evidence:
+    """Evidence of one batch, arrays (cells, trials), cell by cell."""
     explicit = parity_evidence if cells[0].instance == "parity" else explicit_evidence
     step = min(trials, TRIALS)
     rows = []
@@ -34,12 +32,12 @@ def _evidence(cells: Sequence[Cell], tables: CollapsedTables | None, support: in
     return Evidence(*np.stack(rows, axis=1))
 
 
-def _collapsed(cells: Sequence[Cell], tables: CollapsedTables, trials: int) -> Evidence:
-    missing = BATCH - len(cells)
-    padded = [*cells, *[cells[-1]] * missing]
-    filled = CollapsedTables(*(np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in tables))
+def _collapsed(cells: Sequence[Cell], width: int, trials: int) -> Evidence:
+    """Evidence of one batch, arrays (cells, trials), in one call a block of trials; missing cells are padding."""
+    padded = [*cells, *[cells[-1]] * (BATCH - len(cells))]
+    tables = collapsed_tables(padded, width)
     step = min(trials, TRIALS)
-    parts = [collapsed_evidence(padded, np.arange(start, start + step), filled) for start in range(0, trials, step)]
+    parts = [collapsed_evidence(padded, np.arange(start, start + step), tables) for start in range(0, trials, step)]
     whole = np.concatenate([np.stack(part) for part in parts], axis=2)
     return Evidence(*whole[:, : len(cells), :trials])
 
@@ -61,7 +59,7 @@ def _as_table(cells: Sequence[Cell], evidence: Evidence) -> pa.Table:
 def run_cells(cells: Sequence[Cell], trials: int, output: Output | None, progress: Callable[[int], None]) -> Evidence:
     """Evidence of all ``cells``, arrays (cells, trials). ``progress`` is told how many cells each batch finished."""
     collapsed = cells[0].instance == "codebook" and cells[0].law != "uniform"
-    tables = collapsed_tables(cells) if collapsed else None
+    width = table_width(max(cell.n for cell in cells)) if collapsed else 0
     support = 1 << max(max(cell.return_law.values.size for cell in cells) - 1, 1).bit_length()
     found = []
     for start in range(0, len(cells), BATCH):
@@ -71,8 +69,7 @@ def run_cells(cells: Sequence[Cell], trials: int, output: Output | None, progres
         if table is not None:
             evidence = Evidence(*(table[field].to_numpy().reshape(len(batch), trials) for field in FIELDS))
         else:
-            part = CollapsedTables(*(a[start : start + BATCH] for a in tables)) if tables else None
-            evidence = _evidence(batch, part, support, trials)
+            evidence = _collapsed(batch, width, trials) if collapsed else _explicit(batch, support, trials)
             if output:
                 output.write_table(f"shards/{name}", _as_table(batch, evidence))
         found.append(np.stack(evidence))

@@ -72,6 +72,11 @@ def exponent(
     draws = rng.multinomial(trials, np.full(trials, 1.0 / trials), size=RESAMPLES) / trials
     means = draws @ kept.T
     positive = means > 0.0
-    resampled = _slopes(x, np.log(np.where(positive, means, 1.0)), np.where(positive, weights, 0.0))
+    enough = positive.sum(axis=1) >= 2
+    logs, weighted = np.log(np.where(positive, means, 1.0)), np.where(positive, weights, 0.0)
+    resampled = _slopes(x, logs[enough], weighted[enough])
+    if resampled.size < RESAMPLES // 2:
+        reason = f"{RESAMPLES - resampled.size} of {RESAMPLES} resamples have no two positive gaps: no interval"
+        return Exponent(float(estimate), None, None, count, valid, reason)
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Exponent(float(estimate), float(low), float(high), count, valid)

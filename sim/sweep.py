@@ -82,11 +82,11 @@ def _configuration(arguments: argparse.Namespace) -> tuple[SweepConfig, list[Lea
     names = list(known) if arguments.learners == "all" else [name.strip() for name in arguments.learners.split(",")]
     plain = ("rule", "instance", "law", "s", "log2_M", "epsilon", "seeds", "seed", "N")
     values = {name: getattr(arguments, name) for name in plain}
-    config = SweepConfig.checked(arguments.horizon, **values, learners=tuple(dict.fromkeys(names)))
+    config = SweepConfig.checked(arguments.horizon, **values, learners=tuple(name for name in known if name in names))
     for name in names:
         if name not in known:
             raise ValueError(f"--learners {name}: expected all, or some of {', '.join(known)}")
-    return config, [known[name] for name in known if name in names]
+    return config, [known[name] for name in config.learners]
 
 
 def _table(report: Report, wall: float) -> str:
@@ -102,7 +102,7 @@ def _table(report: Report, wall: float) -> str:
         cells = "".join(f" {gaps[H].get(name, '-'):>24}" for name in GAPS)
         lines.append(f"{H:>6} {row['n']:>8} {row['epsilon']:>8.4f}{cells}")
     for name, e in report.exponents.items():
-        if e.estimate is None:
+        if e.estimate is None or e.ci_low is None:
             lines.append(f"exponent of {name}: none ({e.reason})")
         else:
             support = f"{e.horizons} horizons, {e.horizons_inside_window} inside the window"
@@ -132,7 +132,8 @@ def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learne
 
     cells = config.cells()
     started = time.perf_counter()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("cells", total=len(cells))
         evidence = run_cells(cells, config.seeds, output, lambda done: bar.advance(task, done))
     sampled = time.perf_counter() - started
@@ -151,7 +152,8 @@ def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learne
         output.finish("failed cells" if report.failed else "done", wall_seconds=round(wall, 3))
     print(json.dumps(timed, allow_nan=False) if arguments.format == "json" else _table(report, wall))
     if output and arguments.format == "table":
-        print(f"table: {output.path / 'results.parquet'}   figure: {output.path / 'gap.png'}")
+        figure = f"   figure: {output.path / 'gap.png'}" if report.gaps.num_rows else ""
+        print(f"table: {output.path / 'results.parquet'}{figure}")
     return 4 if report.violations else 3 if report.failed else 0
 
 

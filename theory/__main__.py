@@ -90,10 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         answer = theorem(arguments.label).evaluate(**_assignments(arguments.set)).as_dict()
+        text = json.dumps(answer, allow_nan=False) if arguments.format == "json" else _show(answer)
     except (KeyError, ValueError) as error:
         print(f"python -m theory evaluate: {error.args[0]}", file=sys.stderr)
         return 2
-    print(json.dumps(answer, allow_nan=False) if arguments.format == "json" else _show(answer))
+    print(text)
     return 0
 
 

@@ -46,22 +46,22 @@ def optimal_expert(law: ReturnLaw, kappa: float) -> NDArray[np.float64]:
         return base.copy()
     if (1.0 + kappa) * base[-1] >= 1.0:
         return np.where(np.arange(values.size) == values.size - 1, 1.0, 0.0)
+    best, least_off = base, math.inf
     for first in range(values.size):
         kept_mass, kept_values = base[first:], values[first:]
-        mass = float(kept_mass.sum())
-        room = mass * (1.0 + kappa) - 1.0
+        mass, dropped = float(kept_mass.sum()), float(base[:first].sum())
+        room = mass * kappa - dropped  # mass (1 + kappa) - 1, without cancellation
         if room <= 0.0:
             break
         mean = float(kept_mass @ kept_values) / mass
         variance = float(kept_mass @ (kept_values - mean) ** 2) / mass
         threshold = mean - math.sqrt(variance / room)
         below = values[first - 1] if first else -math.inf
-        rounding = 1e-12 * (values[-1] - values[0])
-        if below - rounding <= threshold <= kept_values[0] + rounding:
-            expert = np.zeros_like(base)
-            expert[first:] = kept_mass * np.maximum(kept_values - threshold, 0.0)
-            return np.asarray(expert / expert.sum())
-    raise ArithmeticError(f"no truncation level found for kappa = {kappa}")  # pragma: no cover - proven to exist
+        off = max(below - threshold, threshold - kept_values[0], 0.0)  # 0 for the one level, up to rounding
+        if off < least_off:
+            best, least_off = np.zeros_like(base), off
+            best[first:] = kept_mass * np.maximum(kept_values - threshold, 0.0)
+    return np.asarray(best / best.sum())
 
 
 def _expert_value(point: Point) -> Number:
@@ -118,6 +118,6 @@ EXPERT_HETEROGENEITY = Theorem(
     assumptions=(Assumption("sigma <= H/2", lambda p: p["H"] / 2 - p["sigma"], lambda p: p["H"]),),
     family=ANY_LAW,
     evaluator=_heterogeneity_sides,
-    trivial=lambda p: p["H"] / 2 * (1.0 + 1e-12),
+    trivial=lambda p: p["H"] / 2,
     source="theory notes, section 3",
 )

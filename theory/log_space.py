@@ -2,8 +2,8 @@ r"""Arithmetic in log space: binomial laws, their sums, and powers :math:`(1-q)^
 
 * :math:`\log b_k`, the pmf of Bin(n, p), by Loader's saddle-point form
   :math:`b_k = \sqrt{n/(2\pi k(n-k))}\,e^{\,\delta(n)-\delta(k)-\delta(n-k)-D(k,np)-D(n-k,nq)}` with
-  :math:`D(x,y)=x\log(x/y)-x+y` and Stirling's error :math:`\delta`: relative error about 1e-13 at n = 10^6,
-  where differences of log-gammas have 2e-9.
+  :math:`D(x,y)=x\log(x/y)-x+y` and Stirling's error :math:`\delta`: at n = 10^6 the relative error
+  of b_k is below 1e-11 within 30 standard deviations, where differences of log-gammas have 2e-9.
 * sums of a pmf from either end by ``logaddexp``: never ``-inf`` where the sum is 1e-4000.
 * :math:`(1-q)^M=\exp(-e^{\log M+\log(-\log(1-q))})`.
 """
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "log_binomial_pmf",
-    "log_power_of_complement",
+    "log_of_minus_log_complement",
     "log_sum_above",
     "log_sum_below",
     "mean_reciprocal_count",
@@ -54,7 +54,7 @@ def _deviance(x: Floats, y: float) -> Floats:
 
 
 def log_binomial_pmf(n: int, p: float, q: float | None = None) -> Floats:
-    """log of the pmf of Bin(n, p), shape (n+1,). Pass ``q`` = 1 - p where it is known more exactly."""
+    """log of the pmf of Bin(n, p), n >= 1, shape (n+1,). Pass ``q`` = 1 - p where it is known more exactly."""
     q = 1.0 - p if q is None else q
     k = np.arange(n + 1, dtype=np.float64)
     if p <= 0.0 or q <= 0.0:
@@ -92,29 +92,24 @@ def log_sum_above(log_terms: Floats) -> Floats:
     return np.concatenate((np.logaddexp.accumulate(log_terms[::-1])[::-1], [-np.inf]))
 
 
-def _log_minus_log1p(log_q: Floats) -> Floats:
-    """log(-log(1 - q)) from log q <= 0; inf at q = 1."""
+def log_of_minus_log_complement(log_q: Floats) -> Floats:
+    """log(-log(1 - q)) from log q <= 0, so that (1 - q)^M = exp(-exp(log M + this)) for any M; inf at q = 1."""
     q = np.exp(np.minimum(log_q, 0.0))
     safe = np.where((q > 1e-8) & (q < 1.0), q, 0.5)
     exact = np.log(-np.log1p(-safe))
     return np.where(q >= 1.0, np.inf, np.where(q > 1e-8, exact, log_q + q / 2))
 
 
-def log_power_of_complement(log_power: float, log_q: ArrayLike) -> Floats:
-    """log (1 - q)^M from log M and log q; any M; -inf at q = 1. Shape of ``log_q``."""
-    with np.errstate(over="ignore"):
-        return np.asarray(-np.exp(log_power + _log_minus_log1p(np.asarray(log_q, dtype=np.float64))))
-
-
 def mean_reciprocal_count(log_M: float, log_q: ArrayLike) -> Floats:
     r"""psi_M(q) = E[1/(1 + Bin(M-1, q))] = (1 - (1-q)^M)/(Mq): a uniform choice among survivors hits the truth.
 
-    From log M and log q; exact limits at q = 0 (1) and q = 1 (1/M). Shape of ``log_q``, values in (0, 1].
+    From log M and log q; exact limits at q = 0 (1) and q = 1 (1/M). Shape of ``log_q``; 1/M may
+    underflow to 0.
     """
     log_q = np.asarray(log_q, dtype=np.float64)
     with np.errstate(over="ignore"):
         hits = np.exp(log_M + log_q)
-        exponent = np.exp(log_M + _log_minus_log1p(log_q))
+        exponent = np.exp(log_M + log_of_minus_log_complement(log_q))
     none = hits < 1e-300
     ratio = -np.expm1(-exponent) * np.exp(-np.where(none, 0.0, log_M + log_q))
     return np.where(none, 1.0, ratio)

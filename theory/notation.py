@@ -38,7 +38,7 @@ class Symbol:
         """Return ``value`` as a float; raise ``ValueError`` naming the value and what was expected."""
         number = float(value)
         low_ok = number > self.low if self.open_low else number >= self.low
-        whole_ok = not self.integer or number == math.floor(number)
+        whole_ok = not self.integer or number.is_integer()
         if not (math.isfinite(number) and low_ok and number <= self.high and whole_ok):
             raise ValueError(f"{self.name} = {value:.12g}: expected {self.domain}")
         return number

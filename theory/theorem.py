@@ -191,6 +191,15 @@ class Theorem:
         Raises ``ValueError`` on an unknown or missing symbol or a value outside its domain.
         """
         point = self.point(values)
+        try:
+            found = self._evaluate(point)
+        except ArithmeticError as error:
+            raise ValueError(f"{self.label}: beyond floating point at {_shown(values)} ({error})") from error
+        if not all(map(math.isfinite, (found.value, *(c.margin for c in found.conditions)))):
+            raise ValueError(f"{self.label}: beyond floating point at {_shown(values)}")
+        return found
+
+    def _evaluate(self, point: dict[str, float]) -> Evaluation:
         maximised: dict[str, Any] = {}
         if self.epsilon_range is not None and "epsilon" not in point:
             low, high = self.epsilon_range(point)
@@ -209,6 +218,10 @@ class Theorem:
             units=self.units,
             extras={**maximised, **number.extras},
         )
+
+
+def _shown(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
 
 
 def _maximise(f: Callable[[float], float], low: float, high: float) -> float:

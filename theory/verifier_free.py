@@ -30,13 +30,13 @@ from numpy.typing import NDArray
 from theory.chi2_ball import ANY_LAW
 from theory.log_space import (
     log_binomial_pmf,
-    log_power_of_complement,
+    log_of_minus_log_complement,
     log_sum_above,
     log_sum_below,
     mean_reciprocal_count,
     xlogy_count,
 )
-from theory.notation import log_M, log_M_minus_1
+from theory.notation import LN2, log_M, log_M_minus_1
 from theory.theorem import Assumption, Family, Instance, Number, Point, Theorem
 
 __all__ = [
@@ -73,7 +73,11 @@ MIRRORED_TWO_POINT = Family(
 
 
 def _half_range(point: Point) -> float:
-    return point["rho"] if "rho" in point else point["H"] / 2.0
+    if "rho" in point:
+        return point["rho"]
+    if "H" not in point:
+        raise ValueError("vf-lower needs H or rho")
+    return point["H"] / 2.0
 
 
 class ClosedForm(TypedDict):
@@ -234,7 +238,7 @@ def mle_success_codebook(n: int, log2_M: float, epsilon: float) -> float:
     Exact; any M; O(n). 0 < epsilon <= 1.
     """
     log_b = log_binomial_pmf(n, (1.0 + epsilon) / 2.0, (1.0 - epsilon) / 2.0)
-    return float(np.exp(log_b) @ _mle_success_by_level(n, log_M(log2_M)))
+    return min(float(np.exp(log_b) @ _mle_success_by_level(n, log_M(log2_M))), 1.0)
 
 
 def _mle_success_by_level(n: int, log_size: float) -> NDArray[np.float64]:
@@ -243,6 +247,9 @@ def _mle_success_by_level(n: int, log_size: float) -> NDArray[np.float64]:
     log_above = log_sum_above(log_q)[1:]
     # (1-q_>)^M [1 - (1 - q_=/(1-q_>))^M]/(M q_=): the bracket over M q is psi_M of the conditional probability.
     log_rest = np.logaddexp.accumulate(log_q)  # log(1 - q_>), without cancellation
-    log_alone = log_power_of_complement(log_size, log_above) - log_rest
+    # log(1 - q_>) to full relative precision: from q_> where it is small, from the lower sum where it is not.
+    from_below = np.log(np.maximum(-log_rest, np.finfo(float).tiny))
+    log_cost = np.where(log_above < -LN2, log_of_minus_log_complement(log_above), from_below)
+    log_alone = -np.exp(np.minimum(log_size + log_cost, 700.0)) - log_rest
     chance: NDArray[np.float64] = np.exp(log_alone) * mean_reciprocal_count(log_size, log_q - log_rest)
     return chance

@@ -35,7 +35,7 @@ from sim.tasks.traces import standardised_tables
 from theory.log_space import log_binomial_pmf, log_sum_above, log_sum_below, xlogy_count
 from theory.notation import LN2, log_M_minus_1
 
-__all__ = ["ENUMERATED", "collapsed_evidence", "collapsed_tables", "explicit_evidence"]
+__all__ = ["ENUMERATED", "collapsed_evidence", "collapsed_tables", "explicit_evidence", "table_width"]
 
 #: Classes up to this size are enumerated hypothesis by hypothesis.
 ENUMERATED = 2**12
@@ -68,7 +68,8 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     log_down = math.log1p(-epsilon) if epsilon < 1.0 else -math.inf
     log_likelihood = levels * log_up + xlogy_count(n - levels, log_down)
 
-    cdf = np.minimum(np.cumsum(np.exp(log_truth)), 1.0)
+    cdf = np.cumsum(np.exp(log_truth))
+    cdf /= cdf[-1]  # a million rounded terms need not sum to 1
     low = int(np.searchsorted(cdf, 1e-18))
     high = min(int(np.searchsorted(cdf, 1.0 - 1e-15)) + 64, n)
     cdf[high:] = 1.0
@@ -77,6 +78,7 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     enough = math.inf if 2**cell.log2_M <= ENUMERATED else math.log(16.0 * BLOCK)
     top = int(np.sum(log_rate >= math.log(1e-18))) - 1  # an order statistic below 1e-18 does not occur in float64
     bottom = max(int(np.sum(log_rate >= enough)) - 1, 0)
+    bottom = max(bottom, int(np.searchsorted(np.cumsum(np.exp(log_half)), 1e-18)) - 1)  # nobody agrees less than this
     window = slice(top, bottom - 1 if bottom else None, -1)
     below, below_square = log_sum_below(log_truth)[:-1], log_sum_below(log_truth + log_likelihood)[:-1]
     return {
@@ -93,11 +95,16 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     }
 
 
-def collapsed_tables(cells: Sequence[Cell]) -> CollapsedTables:
-    """Tables of ``cells`` on the host, float64, padded to one power of two."""
+def table_width(largest_n: int) -> int:
+    """Levels a table needs: both windows reach 10 standard deviations (sqrt(n)/2 each way), the truth's 64 more."""
+    levels = min(largest_n + 1, math.ceil(10.0 * math.sqrt(largest_n)) + 80)
+    return max(256, 1 << (levels - 1).bit_length())
+
+
+def collapsed_tables(cells: Sequence[Cell], width: int | None = None) -> CollapsedTables:
+    """Tables of ``cells`` on the host, float64, padded to ``width`` (default: what these cells need)."""
     windows = [_window(cell) for cell in cells]
-    longest = max(max(np.size(w["truth_cdf"]), np.size(w["log_rate"])) for w in windows)
-    width = max(256, 1 << (longest - 1).bit_length())
+    width = table_width(max(cell.n for cell in cells)) if width is None else width
     padding = {"truth_cdf": 1.0, "log_rate": math.inf, "log_below": -math.inf, "log_below_square": -math.inf}
 
     def stacked(name: str) -> NDArray[np.float64]:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sampling import assert_mean, assert_same_mean, collapsed
 from scipy.stats import binom
 
+from sampling import assert_mean, assert_same_mean, collapsed
 from sim.cells import SweepConfig
 from sim.runner import run_cells
 from sim.tasks import codebook

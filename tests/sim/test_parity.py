@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sampling import assert_mean, assert_same_mean, collapsed
 
+from sampling import assert_mean, assert_same_mean, collapsed
 from sim.cells import SweepConfig
 from sim.tasks.evidence import Evidence
 from sim.tasks.parity import parity_evidence, walsh_hadamard

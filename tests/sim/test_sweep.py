@@ -65,6 +65,16 @@ def test_outside_the_window_the_learner_beats_the_expert(tmp_path: Path, capsys:
     assert found["exponents"]["vf_regret"]["estimate"] is None
 
 
+@pytest.mark.parametrize(("bits", "rule"), [(4, "n=16*H"), (64, "n=H"), (1, "n=H"), (4096, "n=9*H"), (20, "n=100000")])
+def test_exact_values_are_known_on_the_whole_two_point_codebook(tmp_path: Path, bits: int, rule: str) -> None:
+    """Every learner but the Bayes learner has a finite exact value between 0 and H at every size."""
+    arguments = ["--horizon", "1..512x8", "--log2-M", str(bits), "--rule", rule, "--seeds", "8"]
+    assert main([*arguments, "--out", str(tmp_path / "o")]) == 0
+    for row in pq.read_table(tmp_path / "o" / "results.parquet").to_pylist():
+        if row["method"] != "vf-bayes":
+            assert 0.0 <= row["J_exact"] <= row["horizon"], row
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

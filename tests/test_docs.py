@@ -1,0 +1,50 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sim.learners.learner import learners
+from theory.notation import SYMBOLS
+from theory.registry import theorem, theorems
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+
+
+def test_notation_page_repeats_the_module() -> None:
+    """Every symbol is in the table with its meaning and unit."""
+    page = (ROOT / "docs" / "notation.md").read_text()
+    for symbol in SYMBOLS.values():
+        assert f"| `{symbol.name}` | ${symbol.latex}$ | {symbol.meaning} | {symbol.unit} |" in page
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_resolve(path: Path) -> None:
+    """No relative link dangles."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_sweep_page_names_every_learner() -> None:
+    """Each learner of the registry is explained."""
+    page = (ROOT / "docs" / "sweep.md").read_text()
+    assert all(f"`{name}`" in page for name in learners())
+
+
+def test_labels_in_the_sweep_page_exist() -> None:
+    """Every gap-, vf- or vb-upper label written in the table of bounds is a statement."""
+    page = (ROOT / "docs" / "sweep.md").read_text()
+    written = set(re.findall(r"`((?:gap|vf-lower|vf-upper|vb-upper)[a-z-]*)`", page))
+    assert written
+    assert written <= set(theorems())
+
+
+def test_readme_example_prints_what_it_says() -> None:
+    """The Python snippet of the README gives the printed line."""
+    answer = theorem("gap-ball").evaluate(n=4096, log2_M=64, sigma=2048)
+    line = f"# {answer.value:.1f} {answer.units}, valid: {answer.valid}, at epsilon = {answer.extras['epsilon']:.3f}"
+    assert line in (ROOT / "README.md").read_text()
