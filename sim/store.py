@@ -86,6 +86,7 @@ class Output:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self.finished = False  # True if a former run had ended well
 
     @classmethod
     def open(cls, path: Path, config: Mapping[str, Any], resume: bool) -> Output:
@@ -96,7 +97,7 @@ class Output:
             raise StoreError(f"--out {path}: not empty; expected an empty or new directory, or --resume")
         output = cls(path, manifest)
         if found:
-            output._check_same_work()
+            output._continue()
         else:
             _check_writable(path)
             try:
@@ -109,7 +110,8 @@ class Output:
         output.write_json("manifest.json", manifest)
         return output
 
-    def _check_same_work(self) -> None:
+    def _continue(self) -> None:
+        """Keep the first run's manifest and note this one in it. Raises :class:`StoreError` if the work is another."""
         file = self.path / "manifest.json"
         try:
             old = json.loads(file.read_text())
@@ -123,6 +125,9 @@ class Output:
                     f"--out {self.path}: was made by another {name} "
                     f"({_difference(old.get(name), self.manifest[name])}); remove it or choose another --out"
                 )
+        here = {name: self.manifest[name] for name in ("commit", "machine", "command")}
+        self.finished = old.get("status") == "done"
+        self.manifest = {**old, "resumed": [*old.get("resumed", []), here], "status": "running"}
 
     @contextmanager
     def atomic(self, name: str) -> Iterator[Path]:

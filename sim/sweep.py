@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.learners.learner import Learner
     from sim.report import Report
     from sim.store import Output
+    from sim.tasks.evidence import Evidence
 
 __all__ = ["main"]
 
@@ -123,37 +124,47 @@ def _draw(output: Output) -> None:
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
-def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learner], output: Output | None) -> int:
+def _sampled(config: SweepConfig, output: Output | None) -> Evidence:
+    """Evidence of all cells, with a progress bar on stderr if that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from sim.report import make_report
     from sim.runner import run_cells
 
     cells = config.cells()
-    started = time.perf_counter()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("cells", total=len(cells))
-        evidence = run_cells(cells, config.seeds, output, lambda done: bar.advance(task, done))
-    sampled = time.perf_counter() - started
+        return run_cells(cells, config.seeds, output, lambda done: bar.advance(task, done))
+
+
+def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learner], output: Output | None) -> int:
+    from sim.report import make_report
+
+    started = time.perf_counter()
+    evidence = _sampled(config, output)
+    timing = {"sampling_seconds": round(time.perf_counter() - started, 3)}
     report = make_report(config, chosen, evidence)
-    summary = report.summary()
     if output:
         output.write_table("results.parquet", report.results)
         output.write_table("gaps.parquet", report.gaps)
-        output.write_json("summary.json", summary)
+        output.write_json("summary.json", report.summary())
         if report.gaps.num_rows:
             _draw(output)
-    wall = _seconds_since_start()
-    timed = {**summary, "sampling_seconds": round(sampled, 3), "wall_seconds": round(wall, 3)}
+    timing["wall_seconds"] = round(_seconds_since_start(), 3)
+    if output and output.finished:  # nothing was sampled now: keep the times of the run that did
+        timing = {name: output.manifest[name] for name in timing}
+    summary = {**report.summary(), **timing}
     if output:
-        output.write_json("summary.json", timed)
-        output.finish("failed cells" if report.failed else "done", wall_seconds=round(wall, 3))
-    print(json.dumps(timed, allow_nan=False) if arguments.format == "json" else _table(report, wall))
-    if output and arguments.format == "table":
-        figure = f"   figure: {output.path / 'gap.png'}" if report.gaps.num_rows else ""
-        print(f"table: {output.path / 'results.parquet'}{figure}")
+        output.write_json("summary.json", summary)
+        output.finish("failed cells" if report.failed else "done", **timing)
+    if arguments.format == "json":
+        print(json.dumps(summary, allow_nan=False))
+    else:
+        print(_table(report, timing["wall_seconds"]))
+        if output:
+            figure = f"   figure: {output.path / 'gap.png'}" if report.gaps.num_rows else ""
+            print(f"table: {output.path / 'results.parquet'}{figure}")
     return 4 if report.violations else 3 if report.failed else 0
 
 

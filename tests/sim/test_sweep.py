@@ -251,6 +251,18 @@ def test_kill_9_and_resume_give_the_same_bits(tmp_path: Path) -> None:
     assert kept.items() <= after.items(), "a finished shard was computed again"
 
 
+def test_a_finished_sweep_is_reported_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--resume of a finished sweep samples nothing, keeps its times and provenance, and gives the same bytes."""
+    arguments = ("--horizon", "1..40", "--out", str(tmp_path / "o"))
+    first = swept(capsys, *arguments)
+    bytes_before = (tmp_path / "o" / "results.parquet").read_bytes()
+    assert swept(capsys, *arguments, "--resume") == first
+    assert (tmp_path / "o" / "results.parquet").read_bytes() == bytes_before
+    manifest = json.loads((tmp_path / "o" / "manifest.json").read_text())
+    assert manifest["status"] == "done"
+    assert len(manifest["resumed"]) == 1
+
+
 def test_interruption_is_exit_130_and_resumable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
