@@ -3,12 +3,12 @@ r"""The collapsed codebook sampler of :mod:`sim.tasks.codebook` in plain NumPy: 
 Same estimator, its own tables and its own random numbers, no JAX. Vectorised over the trials of a cell, cells in a
 loop; for laws :math:`R=\mu\pm\sigma` and classes above 2^12. One trial is:
 
-1. the truth agrees with :math:`K\sim\mathrm{Bin}(n,(1+\varepsilon)/2)` traces, likelihood
-   :math:`\ell(K)=(1+\varepsilon)^K(1-\varepsilon)^{n-K}`;
-2. the best ``LISTED`` of the M - 1 wrong hypotheses in order by Rényi's spacings, each with the level of agreement that
+1. the best ``LISTED`` of the M - 1 wrong hypotheses in order by Rényi's spacings, each with the level of agreement that
    its rank has under Bin(n, 1/2), and a fair sign on a fresh prompt;
-3. the others as one normal pair (sum of likelihoods, signed sum), with the mean and the variances they have given that
+2. the others as one normal pair (sum of likelihoods, signed sum), with the mean and the variances they have given that
    they rank below the last one listed;
+3. the mean over the truth's :math:`K\sim\mathrm{Bin}(n,(1+\varepsilon)/2)`, with likelihood
+   :math:`\ell(K)=(1+\varepsilon)^K(1-\varepsilon)^{n-K}`, taken exactly;
 4. ``posterior_sign``, ``mle_hit`` and ``erm_hit`` as :mod:`sim.tasks.evidence` defines them.
 """
 
@@ -41,7 +41,7 @@ class _Levels(NamedTuple):
     """Tables of one cell over the levels of agreement k = 0..n."""
 
     log_likelihood: Floats  # log l(k)
-    truth_cdf: Floats  # P(truth's K <= k)
+    truth_pmf: Floats  # P(truth's K = k)
     log_at_least: Floats  # log of the expected number of wrong hypotheses at level k or above
     log_first_moment: Floats  # log sum over levels below k of P(level) l
     log_second_moment: Floats  # log sum over levels below k of P(level) l^2
@@ -55,7 +55,7 @@ def _levels(cell: Cell) -> _Levels:
     log_truth = log_binomial_pmf(n, (1.0 + epsilon) / 2.0, (1.0 - epsilon) / 2.0)  # = log P(level) + log l
     return _Levels(
         log_likelihood,
-        np.cumsum(np.exp(log_truth)),
+        np.exp(log_truth),
         log_M_minus_1(cell.log2_M) + log_sum_above(log_binomial_pmf(n, 0.5))[:-1],
         log_sum_below(log_truth)[:-1],
         log_sum_below(log_truth + log_likelihood)[:-1],
@@ -95,18 +95,14 @@ def _sample_cell(cell: Cell, trials: int) -> Floats:
     log_others = log_M_minus_1(cell.log2_M)
     others = math.exp(log_others) if cell.log2_M < 50 else INFINITE
 
-    # 1. The truth.
-    truth = np.minimum(np.searchsorted(levels.truth_cdf, rng.random(trials), side="right"), cell.n)
-    log_truth = levels.log_likelihood[truth]
-
-    # 2. The best wrong hypotheses: arrival v is at the highest level that v or more are expected to reach.
+    # 1. The best wrong hypotheses: arrival v is at the highest level that v or more are expected to reach.
     arrivals = _arrivals(rng, trials, others)
     level = cell.n - np.searchsorted(levels.log_at_least[::-1], np.log(arrivals), side="left")
     level = np.maximum(level, 0)
     log_listed = levels.log_likelihood[level]
     heads = rng.random((trials, LISTED)) < 0.5
 
-    # 3. The others: uniform ranks above u = last/others, so moments of l over what is left of the last arrival's level
+    # 2. The others: uniform ranks above u = last/others, so moments of l over what is left of the last arrival's level
     #    (log_left of them expected) and over the levels below it, divided by 1 - u.
     last, last_level = arrivals[:, -1], level[:, -1]
     log_at_last = levels.log_at_least[last_level]
@@ -117,8 +113,8 @@ def _sample_cell(cell: Cell, trials: int) -> Floats:
     log_count = math.log(others - LISTED) if others < INFINITE else log_others
 
     # Everything relative to the largest term.
-    reference = np.maximum(np.maximum(log_truth, log_listed[:, 0]), log_count + log_mean)
-    own = np.exp(log_truth - reference)
+    reference = np.maximum(log_listed[:, 0], log_count + log_mean)
+    reference = np.where(np.isfinite(reference), reference, levels.log_likelihood[-1])
     weight = np.exp(log_listed - reference[:, None])
     spread = np.exp(0.5 * (log_count + log_square) - reference)
     # Variance of l over its mean square; 0 where nothing below has a likelihood (epsilon = 1).
@@ -128,14 +124,19 @@ def _sample_cell(cell: Cell, trials: int) -> Floats:
     signed_rest = normal[0] * spread
     total_rest = np.exp(log_count + log_mean - reference) + normal[1] * spread * np.sqrt(centred)
 
-    # 4. What the learners see.
-    signed = own + np.where(heads, weight, -weight).sum(axis=1) + signed_rest
-    total = own + weight.sum(axis=1) + np.maximum(total_rest, np.abs(signed_rest))
-    posterior_sign = np.minimum(np.abs(signed) / total, 1.0)
-    hidden = np.where(last_level == truth, np.exp(np.minimum(log_left, 600.0)), 0.0)  # level with the truth, unlisted
+    # 3. What the learners see, averaged over the truth's level; (trials, levels that matter).
+    signed = np.where(heads, weight, -weight).sum(axis=1) + signed_rest
+    total = weight.sum(axis=1) + np.maximum(total_rest, np.abs(signed_rest))
+    matter = np.flatnonzero(levels.truth_pmf >= 1e-18)
+    own = np.exp(np.minimum(levels.log_likelihood[matter] - reference[:, None], 600.0))
+    sign = np.abs(own + signed[:, None]) / np.maximum(own + total[:, None], np.finfo(float).tiny)
+    posterior_sign = np.minimum(sign, 1.0) @ levels.truth_pmf[matter]
+    best = level[:, 0]
+    hidden = np.where(last_level == best, np.exp(np.minimum(log_left, 600.0)), 0.0)  # level with the best, unlisted
     hidden = np.maximum(hidden + normal[2] * np.sqrt(hidden), 0.0)
-    ties = np.sum(level == truth[:, None], axis=1) + hidden
-    mle_hit = np.where(level[:, 0] > truth, 0.0, 1.0 / (1.0 + ties))
+    ties = np.sum(level == best[:, None], axis=1) + hidden
+    above = np.append(np.cumsum(levels.truth_pmf[::-1])[::-1], 0.0)[1:]
+    mle_hit = above[best] + levels.truth_pmf[best] / (1.0 + ties)
     return np.stack([posterior_sign, mle_hit, _erm_hit(rng, trials, others, log_others, cell.n)])
 
 

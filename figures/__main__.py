@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from theory.usage import OneLineParser
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw a figure from stored tables.")
+    parser = OneLineParser(prog="python -m figures", description="Draw a figure from stored tables.")
     parser.add_argument("name", choices=("gap",), help="gap: regrets and gaps against the horizon, with their bounds")
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="output directory of the sweep")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write PNG and SVG (default: the results)")
@@ -23,7 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
     from figures.gap import draw
 
-    for path in draw(arguments.results, arguments.out or arguments.results):
+    try:
+        written = draw(arguments.results, arguments.out or arguments.results)
+    except OSError as error:
+        print(f"python -m figures: --out {arguments.out}: cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
+    for path in written:
         print(path)
     return 0
 

@@ -20,11 +20,12 @@ from figures.style import COLUMN, LOWER_HATCH, UPPER_HATCH, colours, save, style
 __all__ = ["draw"]
 
 _TITLES = {
-    "vf_regret": r"VF regret  $J(\bar\pi_\kappa)-J(\mathrm{VF})$",
-    "ball_gap": r"ball gap  $J(\mathrm{VB\ in\ ball})-J(\mathrm{VF})$",
-    "free_gap": r"free gap  $J(\mathrm{VB\ top}\text{-}c)-J(\mathrm{VF})$",
+    "vf_regret": r"VF regret: best expert of the ball $-$ optimal VF",
+    "ball_gap": r"ball gap: VB in the ball $-$ optimal VF",
+    "free_gap": r"free gap: VB top-$c$, unrestricted $-$ optimal VF",
 }
-_PER_DECADE = 28
+_PER_DECADE = 18
+IDENTIFIED = 1.5  # the fit uses horizons with n >= 1.5 log2 M
 
 
 def _thinned(H: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -78,10 +79,14 @@ def _panel(axes: Any, name: str, rows: dict[str, NDArray[Any]], found: dict[str,
         mew=0.4,
         label=_exponent_text(found),
     )
+    if found["estimate"] is not None:
+        fitted = positive & (rows["n"] >= IDENTIFIED * rows["log2_M"])
+        middle, level = (float(np.exp(np.mean(np.log(x[fitted])))) for x in (H, mean))
+        axes.plot(H[fitted], level * (H[fitted] / middle) ** found["estimate"], color="black", lw=0.7, zorder=1)
     down = shown[~positive[shown]]
     axes.plot(H[down], np.full(down.size, floor * 1.4), "v", ms=3, color="black", mfc="white", mew=0.5)
     axes.set(xscale="log", yscale="log", ylim=(floor, ceiling), xlim=(max(H[0] * 0.9, 0.9), H[-1] * 1.1))
-    axes.set_ylabel("tokens")
+    axes.set_ylabel("difference in $J$ [tokens]")
     axes.set_title(_TITLES[name], loc="left")
     axes.legend(loc="upper left", handlelength=1.2, frameon=True, framealpha=1.0, edgecolor="none", borderaxespad=0.3)
 
@@ -93,12 +98,13 @@ def _key(figure: Any) -> None:
 
     grey = "0.35"
     handles = [
-        Line2D([], [], marker="o", ls="", ms=3, color="black", mfc=grey, label="measured, 95% interval"),
-        Line2D([], [], marker="v", ls="", ms=3, color="black", mfc="white", label="measured mean at or below 0"),
+        Line2D([], [], marker="o", ls="", ms=3, color="black", mfc=grey, label="measured (thinned), 95%"),
+        Line2D([], [], marker="v", ls="", ms=3, color="black", mfc="white", label="measured mean below 0"),
+        Line2D([], [], color="black", lw=0.9, label="fitted power of H"),
         Line2D([], [], color=grey, ls="--", lw=0.9, label="lower bound"),
         Line2D([], [], color=grey, ls=":", lw=0.9, label="upper bound"),
         Patch(facecolor="0.8", label="between the bounds"),
-        Patch(facecolor="0.9", edgecolor="0.25", hatch=UPPER_HATCH, lw=0, label="upper bound vacuous: up to H"),
+        Patch(facecolor="0.9", edgecolor="0.25", hatch=UPPER_HATCH, lw=0, label="upper bound vacuous"),
         Patch(facecolor="none", edgecolor="0.65", hatch=LOWER_HATCH, lw=0, label="lower bound vacuous"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1.8, columnspacing=1.0)

@@ -32,6 +32,7 @@ LAWS = ("two-point", "symmetric-two-point", "uniform")
 MAX_LOG2_M = {("codebook", "two-point"): 4096, ("codebook", "symmetric-two-point"): 4096, ("codebook", "uniform"): 20}
 MAX_PARITY_BITS = 20
 MAX_N = 1_000_000
+MIN_S = 1e-6  # below, mu +- sigma loses its digits to mu
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class DataRule:
     @classmethod
     def parse(cls, text: str) -> DataRule:
         """``n=C``, ``n=H``, ``n=C*H``, ``n=H^p``, ``n=C*H^p`` with C > 0. Raises ``ValueError``."""
-        number = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+        number = r"[0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-]?[0-9]{1,2})?"
         match = re.fullmatch(rf"n=(?:({number})|(?:({number})\*)?H(?:\^(-?{number}))?)", text.replace(" ", ""))
         if match is None:
             raise ValueError(f"--rule {text}: expected n=C, n=C*H or n=C*H^p")
@@ -65,7 +66,7 @@ class DataRule:
             real = float(self.constant) * float(H) ** float(self.power)
             n = math.ceil(real - 1e-9 * real)
         if n > MAX_N:
-            raise ValueError(f"--rule {self.text}: n = {n} at H = {H}, expected at most {MAX_N}")
+            raise ValueError(f"--rule {self.text}: n = {float(n):.6g} at H = {H}, expected at most {MAX_N}")
         return max(n, 1)
 
 
@@ -118,8 +119,8 @@ class SweepConfig:
         EpsilonRule.parse(config.epsilon)
         _choice("--instance", config.instance, INSTANCES)
         _choice("--law", config.law, LAWS)
-        if not 0.0 < config.s <= 0.5:
-            raise ValueError(f"--s {config.s:g}: expected 0 < s <= 0.5")
+        if not MIN_S <= config.s <= 0.5:
+            raise ValueError(f"--s {config.s:g}: expected {MIN_S:g} <= s <= 0.5")
         if config.law != "symmetric-two-point" and config.s != 0.5:
             raise ValueError(
                 f"--s {config.s:g}: only --law symmetric-two-point takes a spread, {config.law} has its own"

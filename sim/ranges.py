@@ -7,8 +7,9 @@ import re
 
 __all__ = ["parse_range"]
 
-_SPAN = re.compile(r"(\d+)\.\.(\d+)(?::(\d+)|x(\d+(?:\.\d+)?))?")
+_SPAN = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})(?::([0-9]{1,9})|x([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 _LARGEST = 10_000_000
+_MOST = 100_000
 
 
 def parse_range(text: str, low: int = 1) -> tuple[int, ...]:
@@ -20,13 +21,15 @@ def parse_range(text: str, low: int = 1) -> tuple[int, ...]:
     numbers: set[int] = set()
     for part in text.split(","):
         numbers.update(_part(part.strip(), text))
+        if len(numbers) > _MOST:
+            raise ValueError(f"{text}: more than {_MOST} numbers")
     if min(numbers) < low:
         raise ValueError(f"{text}: {min(numbers)} is below {low}")
     return tuple(sorted(numbers))
 
 
 def _part(part: str, text: str) -> list[int]:
-    if part.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", part):
         return [_bounded(int(part), text)]
     match = _SPAN.fullmatch(part)
     if match is None:
@@ -39,14 +42,15 @@ def _part(part: str, text: str) -> list[int]:
     step = int(match[3] or 1)
     if step == 0:
         raise ValueError(f"{text}: expected a step of at least 1")
-    return list(range(first, last + 1, step))
+    span = range(first, last + 1, step)
+    return list(span[: _MOST + 1])
 
 
 def _geometric(first: int, last: int, factor: float, text: str) -> list[int]:
     if factor <= 1.0 or first == 0:
         raise ValueError(f"{text}: expected a factor above 1 and a start of at least 1")
     steps = math.floor(math.log(last / first) / math.log(factor) + 1e-9)
-    return [math.floor(first * factor**i + 1e-9) for i in range(steps + 1)]
+    return [math.floor(first * factor**i + 1e-9) for i in range(min(steps, _MOST) + 1)]
 
 
 def _bounded(number: int, text: str) -> int:

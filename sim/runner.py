@@ -19,6 +19,7 @@ __all__ = ["BATCH", "run_cells"]
 #: Cells in one batch, and trials in one call: the shapes of the one compiled program.
 BATCH = 32
 TRIALS = 256
+COLUMNS = ("horizon", "trial", *FIELDS)
 
 
 def _explicit(cells: Sequence[Cell], support: int, trials: int) -> Evidence:
@@ -65,7 +66,7 @@ def run_cells(cells: Sequence[Cell], trials: int, output: Output | None, progres
     for start in range(0, len(cells), BATCH):
         batch = cells[start : start + BATCH]
         name = _shard_name(batch)
-        table = output.read_shard(name, len(batch) * trials) if output else None
+        table = output.read_shard(name, len(batch) * trials, COLUMNS) if output else None
         if table is not None:
             evidence = Evidence(*(table[field].to_numpy().reshape(len(batch), trials) for field in FIELDS))
         else:

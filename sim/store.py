@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Output", "StoreError", "code_fingerprint", "provenance"]
 
 _TEMPORARY = ".tmp-"
+_LEFTOVER = f"{_TEMPORARY}[0-9]*-*"
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "pyarrow", "matplotlib", "verifier-gap")
 
 
@@ -76,7 +77,7 @@ def provenance() -> dict[str, Any]:
         "code": code_fingerprint(),
         "commit": _commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "command": [Path(sys.argv[0]).name if sys.argv else "", *sys.argv[1:]],
+        "command": ["python", *sys.orig_argv[1:]],
     }
 
 
@@ -104,7 +105,7 @@ class Output:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"--out {path}: cannot be made ({error.strerror})") from None
-        for leftover in path.rglob(_TEMPORARY + "*"):
+        for leftover in (*path.glob(_LEFTOVER), *path.glob("shards/" + _LEFTOVER)):
             leftover.unlink()
         (path / "shards").mkdir(exist_ok=True)
         output.write_json("manifest.json", manifest)
@@ -115,6 +116,8 @@ class Output:
         file = self.path / "manifest.json"
         try:
             old = json.loads(file.read_text())
+            if not isinstance(old, dict):
+                raise ValueError("no object")
         except (OSError, ValueError):
             raise StoreError(
                 f"--out {self.path}: has no readable manifest.json; expected a sweep's own output"
@@ -154,7 +157,7 @@ class Output:
         with self.atomic(name) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
-    def read_shard(self, name: str, rows: int) -> pa.Table | None:
+    def read_shard(self, name: str, rows: int, columns: Sequence[str]) -> pa.Table | None:
         """The finished shard ``name``; ``None`` if it is absent or unreadable (said on stderr), to be recomputed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -167,8 +170,8 @@ class Output:
         except (OSError, pa.ArrowException) as error:
             print(f"{file}: unreadable, computed again ({error})", file=sys.stderr)
             return None
-        if table.num_rows != rows:
-            print(f"{file}: {table.num_rows} rows, expected {rows}; computed again", file=sys.stderr)
+        if table.num_rows != rows or table.column_names != list(columns):
+            print(f"{file}: not the {rows} rows of {', '.join(columns)}; computed again", file=sys.stderr)
             return None
         return table
 
@@ -179,15 +182,19 @@ class Output:
 
 
 def _entries(path: Path) -> bool:
-    """True if the directory holds anything but leftovers of a killed start. Raises :class:`StoreError` for a file."""
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"--out {path}: is a file; expected a directory")
-    if not path.exists():
-        return False
+    """True if the directory holds anything but the first manifest of a killed start. Raises :class:`StoreError`."""
     try:
-        return any(not entry.name.startswith(_TEMPORARY) and entry.name != "shards" for entry in path.iterdir())
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"--out {path}: is a file; expected a directory")
+        return path.exists() and any(not _is_first_manifest(entry) for entry in path.iterdir())
     except OSError as error:
         raise StoreError(f"--out {path}: cannot be read ({error.strerror})") from None
+
+
+def _is_first_manifest(entry: Path) -> bool:
+    """What a kill between making the directory and naming its manifest leaves behind."""
+    empty_shards = entry.name == "shards" and entry.is_dir() and not any(entry.iterdir())
+    return empty_shards or (entry.is_file() and entry.match(f"{_TEMPORARY}*-manifest.json"))
 
 
 def _check_writable(path: Path) -> None:
@@ -202,4 +209,4 @@ def _difference(old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         changed = [key for key in new if old.get(key) != new[key]]
         return "differs in " + ", ".join(changed) if changed else "fewer entries"
-    return f"{old}, now {new}"
+    return "absent" if old is None else f"{old}, now {new}"

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from theory.usage import OneLineParser
+
 if TYPE_CHECKING:
     from sim.cells import SweepConfig
     from sim.learners.learner import Learner
@@ -29,7 +31,7 @@ _IMPORTED = time.perf_counter()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m sim.sweep",
         description="Sweep the horizon: optimal verifier-free and verifier-based learners on the codebook instances, "
         "with lower and upper bounds, fitted exponents and a figure.",
@@ -90,26 +92,31 @@ def _configuration(arguments: argparse.Namespace) -> tuple[SweepConfig, list[Lea
     return config, [known[name] for name in config.learners]
 
 
-def _table(report: Report, wall: float) -> str:
+def _table(report: Report, wall: float, note: str) -> str:
     from sim.report import GAPS
 
     lines = [f"{'H':>6} {'n':>8} {'epsilon':>8}" + "".join(f" {name + ' [tokens]':>24}" for name in GAPS)]
     gaps: dict[int, dict[str, Any]] = {}
     for row in report.gaps.to_pylist():
-        gaps.setdefault(row["horizon"], {"row": row})[row["gap"]] = f"{row['gap_mean']:.4g} +- {row['gap_se']:.2g}"
+        mark = " " if row["bound_lower_valid"] else "*"
+        shown_mean = f"{row['gap_mean']:.4g} +- {row['gap_se']:.2g}{mark}"
+        gaps.setdefault(row["horizon"], {"row": row})[row["gap"]] = shown_mean
     shown = [H for i, H in enumerate(gaps) if len(gaps) <= 24 or H & (H - 1) == 0 or i == len(gaps) - 1]
     for H in shown:
         row = gaps[H]["row"]
         cells = "".join(f" {gaps[H].get(name, '-'):>24}" for name in GAPS)
         lines.append(f"{H:>6} {row['n']:>8} {row['epsilon']:>8.4f}{cells}")
+    if not all(report.gaps["bound_lower_valid"].to_pylist() if report.gaps.num_rows else [True]):
+        lines.append("* outside the window: the lower bound says nothing there (rows not shown included)")
     for name, e in report.exponents.items():
         if e.estimate is None or e.ci_low is None:
             lines.append(f"exponent of {name}: none ({e.reason})")
         else:
             support = f"{e.horizons} horizons, {e.horizons_inside_window} inside the window"
-            lines.append(f"exponent of {name}: {e.estimate:.3f}  95% [{e.ci_low:.3f}, {e.ci_high:.3f}], {support}")
+            lines.append(f"exponent of {name}: {e.estimate:.4f}  95% [{e.ci_low:.4f}, {e.ci_high:.4f}], {support}")
     summary = report.summary()
-    lines.append(f"cells: {summary['cells']}   bound violations: {summary['bound_violations']}   wall: {wall:.1f} s")
+    counts = f"bound violations: {summary['bound_violations']}   unresolved: {len(report.unresolved)}"
+    lines.append(f"cells: {summary['cells']}   {counts}   wall: {wall:.1f} s{note}")
     lines += [f"violation: {violation}" for violation in report.violations]
     lines += [f"unresolved by {report.results['seeds'][0]} trials: {violation}" for violation in report.unresolved]
     lines += [f"failed: H = {H}" for H in report.failed]
@@ -161,7 +168,7 @@ def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learne
     if arguments.format == "json":
         print(json.dumps(summary, allow_nan=False))
     else:
-        print(_table(report, timing["wall_seconds"]))
+        print(_table(report, timing["wall_seconds"], " (when it was sampled)" if output and output.finished else ""))
         if output:
             figure = f"   figure: {output.path / 'gap.png'}" if report.gaps.num_rows else ""
             print(f"table: {output.path / 'results.parquet'}{figure}")

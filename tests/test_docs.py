@@ -43,6 +43,12 @@ def test_labels_in_the_sweep_page_exist() -> None:
     assert written <= set(theorems())
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_no_document_has_a_placeholder(path: Path) -> None:
+    """Nothing is left to be filled in."""
+    assert not re.search(r"TEST_LINE|TODO|FIXME|XXX", path.read_text())
+
+
 def test_readme_example_prints_what_it_says() -> None:
     """The Python snippet of the README gives the printed line."""
     answer = theorem("gap-ball").evaluate(n=4096, log2_M=64, sigma=2048)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from theory.usage import OneLineParser
+
 if TYPE_CHECKING:
     from theory.theorem import Theorem
 
@@ -18,7 +20,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m theory", description="Statements of the VF/VB comparison.")
+    parser = OneLineParser(prog="python -m theory", description="Statements of the VF/VB comparison.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="all statements: label, kind, what is bounded")
     evaluate = commands.add_parser(
@@ -56,8 +58,16 @@ def _show(answer: dict[str, Any]) -> str:
         note = "" if condition["required"] else " (informs only)"
         lines.append(f"  {verdict}  {condition['name']}  margin {condition['margin']:.6g}{note}")
     known = {"label", "value", "valid", "conditions", "units", "kind"}
-    lines += [f"{name}: {value}" for name, value in answer.items() if name not in known]
+    lines += [f"{name}: {_shown(value)}" for name, value in answer.items() if name not in known]
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
 def _listing(theorems: Sequence[Theorem], form: str) -> str:

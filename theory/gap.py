@@ -93,7 +93,10 @@ GAP_REGRET = Theorem(
     source="theory notes, section 9",
     uses=("anti-concentration", "verifier-erm", "vb-upper-top-c", "vf-lower"),
     epsilon_range=lambda p: (0.0, _largest_epsilon(p)),
-    meanings={"c": "anti-concentration at epsilon; p_s if not given", "log2_M": "size of both classes, in bits"},
+    meanings={
+        "c": "anti-concentration at epsilon, up to the largest epsilon tried; p_s if not given",
+        "log2_M": "size of both classes, in bits",
+    },
 )
 
 

@@ -89,8 +89,8 @@ class ReturnLaw:
 
     @property
     def max_epsilon(self) -> float:
-        """sigma/rho: the largest epsilon at which a mirrored chi-squared expert is not truncated."""
-        return self.sd / self.half_range
+        """sigma/rho <= 1: the largest epsilon at which a mirrored chi-squared expert is not truncated."""
+        return min(self.sd / self.half_range, 1.0)
 
     def anti_concentration(self, epsilon: float) -> float:
         """c(epsilon) = P[R >= mu + epsilon sigma]; a value on the threshold counts."""

@@ -174,6 +174,8 @@ class Theorem:
             if name not in self.parameters:
                 raise ValueError(f"{self.label} takes no {name!r}: expected {', '.join(self.parameters)}")
         point = {name: SYMBOLS[name].check(value) for name, value in values.items()}
+        if 1.0 < point.get("epsilon", 0.0) <= 1.0 + ROUNDING:
+            point["epsilon"] = 1.0  # sigma/rho of a two-point law, computed
         if "epsilon" in self.parameters and "kappa" in point:
             root = math.sqrt(point.pop("kappa"))
             if not math.isclose(point.setdefault("epsilon", root), root, rel_tol=1e-12, abs_tol=1e-150):

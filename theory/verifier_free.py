@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 
+LARGEST_SUMMED = 2_000_000
+
+
 def _is_mirrored(instance: Instance) -> bool:
     return instance.signs is not None and instance.law is not None and instance.law.is_symmetric
 
@@ -111,7 +114,11 @@ def _vf_lower(point: Point) -> Number:
     epsilon, rho, sigma, n = point["epsilon"], _half_range(point), point["sigma"], point["n"]
     log_root = 0.5 * (n * math.log1p(epsilon * epsilon) - log_M(point["log2_M"]))
     information = math.exp(min(log_root, 600.0))  # far beyond vacuity; keeps the number finite
-    extras = {"closed_form": closed_form_window(point, sigma / (2.0 * rho))} if sigma > 0.0 else {}
+    extras: dict[str, object] = {}
+    if log_root > 600.0:
+        extras["clipped"] = "the value is about -rho exp(" + f"{log_root:.6g}" + "); shown at exp(600)"
+    if sigma > 0.0:
+        extras["closed_form"] = closed_form_window(point, sigma / (2.0 * rho))
     return Number(epsilon * sigma - rho * information, extras)
 
 
@@ -147,6 +154,8 @@ def information_bound(n: int, log2_M: float, epsilon: float) -> tuple[float, int
 
     K = -1 keeps nothing (B = 1). B never underflows the way the naive sum would: sums are in log space.
     """
+    if n > LARGEST_SUMMED:
+        raise ValueError(f"n = {n}: expected at most {LARGEST_SUMMED}, the bound is a sum over n levels")
     log_b = log_binomial_pmf(n, (1.0 + epsilon) / 2.0, (1.0 - epsilon) / 2.0)
     agreements = np.arange(n + 1)
     with np.errstate(divide="ignore"):

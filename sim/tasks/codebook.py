@@ -4,13 +4,15 @@ r"""The random codebook: M hypotheses with independent fair signs on every promp
 number of the n traces it agrees with: K ~ Bin(n, (1+eps)/2) for the truth, Bin(n, 1/2) for each of the M - 1 others,
 with likelihood :math:`\ell(K)=(1+\varepsilon)^K(1-\varepsilon)^{n-K}`. Per trial:
 
-1. the truth's K by inverse CDF;
-2. the best ``BLOCK`` wrong hypotheses in order (:mod:`sim.tasks.arrivals`), each with its likelihood and its sign on a
+1. the best ``BLOCK`` wrong hypotheses in order (:mod:`sim.tasks.arrivals`), each with its likelihood and its sign on a
    fresh prompt; for M <= 2^12 all of them, block by block, and the next step is empty;
-3. everything below them enters as one normal pair (sum of likelihoods; signed sum) with the exact conditional
+2. everything below them enters as one normal pair (sum of likelihoods; signed sum) with the exact conditional
    mean and variances, from :math:`A_1(u)=\int_u^1\ell` and :math:`A_2(u)=\int_u^1\ell^2`, u the last order
    statistic. The listed ones carry the large terms: what the normal law misses is the fourth cumulant of the rest,
-   :math:`\sum\ell^4/(\sum\ell^2)^2`, about 1e-5.
+   :math:`\sum\ell^4/(\sum\ell^2)^2`, about 1e-5;
+3. the mean over the truth's K is taken exactly, given the wrong hypotheses: that the truth stands out is rare (a
+   fraction of a percent of the data sets at capacity 1) but carries most of E|w|, and a few hundred trials that had to
+   meet it would know neither the mean nor its error.
 
 **Explicit sampler** (any law, M <= 2^20): every hypothesis, every trace; cost grows with M n.
 """
@@ -47,7 +49,8 @@ class CollapsedTables(NamedTuple):
     float64; NumPy arrays on the host, JAX arrays of one cell inside the compiled program.
     """
 
-    truth_cdf: Any  # (W,) P(K <= truth_low + w), padded with 1
+    truth_pmf: Any  # (W,) P(K = truth_low + w), padded with 0
+    truth_above: Any  # (W,) P(K > truth_low + w), padded with 0
     truth_low: Any  # ()
     level_high: Any  # () best level of the window of wrong hypotheses
     log_rate: Any  # (W,) log[(M-1) P(Bin(n,1/2) >= level_high - w)], padded with inf
@@ -68,11 +71,10 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     log_down = math.log1p(-epsilon) if epsilon < 1.0 else -math.inf
     log_likelihood = levels * log_up + xlogy_count(n - levels, log_down)
 
-    cdf = np.cumsum(np.exp(log_truth))
-    cdf /= cdf[-1]  # a million rounded terms need not sum to 1
-    low = int(np.searchsorted(cdf, 1e-18))
-    high = min(int(np.searchsorted(cdf, 1.0 - 1e-15)) + 64, n)
-    cdf[high:] = 1.0
+    pmf = np.exp(log_truth)
+    pmf /= pmf.sum()  # a million rounded terms need not sum to 1
+    likely = np.flatnonzero(pmf >= 1e-18)
+    truth = slice(int(likely[0]), int(likely[-1]) + 1)
 
     log_rate = log_others + log_sum_above(log_half)[:-1]  # decreasing in the level
     enough = math.inf if 2**cell.log2_M <= ENUMERATED else math.log(16.0 * BLOCK)
@@ -82,8 +84,9 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
     window = slice(top, bottom - 1 if bottom else None, -1)
     below, below_square = log_sum_below(log_truth)[:-1], log_sum_below(log_truth + log_likelihood)[:-1]
     return {
-        "truth_cdf": cdf[low : high + 1],
-        "truth_low": float(low),
+        "truth_pmf": pmf[truth],
+        "truth_above": np.append(np.cumsum(pmf[::-1])[::-1], 0.0)[1:][truth],
+        "truth_low": float(truth.start),
         "level_high": float(top),
         "log_rate": log_rate[window],
         "log_below": below[window],
@@ -96,7 +99,7 @@ def _window(cell: Cell) -> dict[str, NDArray[np.float64] | float]:
 
 
 def table_width(largest_n: int) -> int:
-    """Levels a table needs: both windows reach 10 standard deviations (sqrt(n)/2 each way), the truth's 64 more."""
+    """Levels a table needs: both windows reach 10 standard deviations (sqrt(n)/2 each way)."""
     levels = min(largest_n + 1, math.ceil(10.0 * math.sqrt(largest_n)) + 80)
     return max(256, 1 << (levels - 1).bit_length())
 
@@ -105,7 +108,13 @@ def collapsed_tables(cells: Sequence[Cell], width: int | None = None) -> Collaps
     """Tables of ``cells`` on the host, float64, padded to ``width`` (default: what these cells need)."""
     windows = [_window(cell) for cell in cells]
     width = table_width(max(cell.n for cell in cells)) if width is None else width
-    padding = {"truth_cdf": 1.0, "log_rate": math.inf, "log_below": -math.inf, "log_below_square": -math.inf}
+    padding = {
+        "truth_pmf": 0.0,
+        "truth_above": 0.0,
+        "log_rate": math.inf,
+        "log_below": -math.inf,
+        "log_below_square": -math.inf,
+    }
 
     def stacked(name: str) -> NDArray[np.float64]:
         if name not in padding:
@@ -120,12 +129,11 @@ def collapsed_tables(cells: Sequence[Cell], width: int | None = None) -> Collaps
 
 
 class _Mixture(NamedTuple):
-    """Running sums over hypotheses: likelihoods, signed likelihoods, ranks against the truth."""
+    """Running sums over wrong hypotheses: likelihoods, signed likelihoods, how many are level with the best."""
 
     total: jax.Array
     signed: jax.Array
-    above: jax.Array
-    level_with: jax.Array
+    best: jax.Array
     spacings: jax.Array
     last: jax.Array
 
@@ -139,9 +147,7 @@ def _collapsed_trial(
     key: jax.Array, t: CollapsedTables, others: jax.Array, log_others: jax.Array, blocks: jax.Array
 ) -> jax.Array:
     """Evidence of one trial, shape (3,)."""
-    truth_key, arrival_key, sign_key, rest_key, label_key = jax.random.split(key, 5)
-    truth = t.truth_low + jnp.searchsorted(t.truth_cdf, jax.random.uniform(truth_key, dtype=jnp.float64), side="right")
-    log_truth = _log_likelihood(truth, t)
+    arrival_key, sign_key, rest_key, label_key = jax.random.split(key, 4)
 
     def levels(arrivals: jax.Array) -> jax.Array:
         return jnp.searchsorted(t.log_rate, jnp.log(arrivals), side="left")
@@ -162,8 +168,9 @@ def _collapsed_trial(
     log_rest = jnp.where(everything_listed, -jnp.inf, log_count + log_mean)
     log_variance = jnp.where(everything_listed, -jnp.inf, log_count + log_square)
 
-    best = _log_likelihood(t.level_high - levels(first[0]), t)
-    reference = jnp.maximum(jnp.maximum(log_truth, jnp.where(jnp.isfinite(first[0]), best, -jnp.inf)), log_rest)
+    best = t.level_high - levels(first[0])
+    reference = jnp.maximum(_log_likelihood(best, t), log_rest)
+    reference = jnp.where(jnp.isfinite(reference), reference, t.n * t.log_up)  # no wrong hypothesis has a likelihood
 
     def add(block: jax.Array, sums: _Mixture) -> _Mixture:
         arrivals, spacings = jax.lax.cond(
@@ -178,30 +185,36 @@ def _collapsed_trial(
         return _Mixture(
             sums.total + weight.sum(),
             sums.signed + jnp.where(heads, weight, -weight).sum(),
-            sums.above + jnp.sum(exists & (level > truth)),
-            sums.level_with + jnp.sum(exists & (level == truth)),
+            sums.best + jnp.sum(exists & (level == best)),
             spacings,
             arrivals[-1],
         )
 
-    own = jnp.exp(log_truth - reference)
-    zero = jnp.zeros((), jnp.int64)
-    sums = jax.lax.fori_loop(0, blocks, add, _Mixture(own, own, zero, zero, jnp.float64(0.0), jnp.float64(0.0)))
+    zero = jnp.float64(0.0)
+    sums = jax.lax.fori_loop(0, blocks, add, _Mixture(zero, zero, jnp.zeros((), jnp.int64), zero, zero))
 
     normal = jax.random.normal(rest_key, (3,), dtype=jnp.float64)
     variance = jnp.exp(log_variance - 2.0 * reference)
     shrink = jnp.where(jnp.isfinite(log_square), -jnp.expm1(jnp.minimum(2.0 * log_mean - log_square, 0.0)), 0.0)
     signed_rest = normal[0] * jnp.sqrt(variance)
     total_rest = jnp.exp(log_rest - reference) + normal[1] * jnp.sqrt(variance * shrink)
+    signed = sums.signed + signed_rest
     total = sums.total + jnp.maximum(total_rest, jnp.abs(signed_rest))
-    posterior_sign = jnp.minimum(jnp.abs(sums.signed + signed_rest) / total, 1.0)
+    log_own = _log_likelihood(t.truth_low + jnp.arange(t.truth_pmf.shape[0]), t)
+    own = jnp.exp(jnp.minimum(log_own - reference, 600.0))
+    sign = jnp.where(own + total > 0.0, jnp.abs(own + signed) / (own + total), 0.0)
+    posterior_sign = jnp.sum(t.truth_pmf * jnp.minimum(sign, 1.0))
 
-    # Level with the truth and not listed: the rest of the last arrival's level, if that is the truth's level.
-    hidden = jnp.where(
-        everything_listed | (t.level_high - at_last != truth), 0.0, jnp.exp(jnp.minimum(log_left, 600.0))
-    )
+    # The truth is picked if it agrees more often than the best wrong one, and among equals with a fair share. Those
+    # level with the best and not listed: the rest of the last arrival's level, if that is the best one's.
+    hidden = jnp.where(everything_listed | (t.level_high - at_last != best), 0.0, jnp.exp(jnp.minimum(log_left, 600.0)))
     hidden = jnp.maximum(hidden + normal[2] * jnp.sqrt(hidden), 0.0)
-    mle_hit = jnp.where(sums.above > 0, 0.0, 1.0 / (1.0 + sums.level_with + hidden))
+    place = best - t.truth_low
+    inside = (place >= 0) & (place < t.truth_pmf.shape[0])
+    index = jnp.clip(place, 0, t.truth_pmf.shape[0] - 1).astype(jnp.int32)
+    wins = jnp.where(inside, t.truth_above[index], jnp.where(place < 0, 1.0, 0.0))
+    ties = jnp.where(inside, t.truth_pmf[index], 0.0)
+    mle_hit = jnp.minimum(wins + ties / (1.0 + sums.best + hidden), 1.0)
     erm_hit = reciprocal_of_survivors(label_key, others, log_others, t.log_survival)
     return jnp.stack([posterior_sign, mle_hit, erm_hit])
 

@@ -2,6 +2,9 @@ r"""What one data set tells: the sufficient summary from which every learner's v
 
 For hypothesis class 1..M with prior uniform, data D, and a fresh prompt x:
 
+Each is a conditional expectation given the trial's draws; on the collapsed codebook the mean over how often the truth
+agrees with the data is exact too.
+
 * ``posterior_sign`` = :math:`E_x|w(x)|`, :math:`w(x)=\sum_jP_js_j(x)`: what the Bayes learner gains, in units of rho
   (the mean over the posterior is taken exactly; on the codebook one fresh x is drawn, on parity all are averaged);
 * ``mle_hit`` = P(the likelihood's maximiser is the truth | D), ties at random;

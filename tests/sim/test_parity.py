@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sampling import assert_mean, assert_same_mean, collapsed
 from sim.cells import SweepConfig
+from sim.tasks import parity
 from sim.tasks.evidence import Evidence
 from sim.tasks.parity import parity_evidence, walsh_hadamard
 from theory.verifier import erm_success_parity
@@ -108,3 +109,11 @@ def test_elimination_finds_the_truth_exactly_when_it_is_identified() -> None:
     assert np.all(evidence.elimination_hit[identified] == 1.0)
     difference = evidence.elimination_hit - evidence.erm_hit
     assert abs(difference.mean()) <= 5 * difference.std() / math.sqrt(difference.size)
+
+
+def test_elimination_guesses_free_bits() -> None:
+    """An under-determined system is solved by every consistent hypothesis, one for each choice of the free bits."""
+    with jax.enable_x64(True):
+        basis = jax.numpy.zeros(4, jax.numpy.uint32).at[2].set(jax.numpy.uint32(0b0110 | 1 << 4))
+        found = {int(parity._solution(basis, jax.numpy.uint32(free), 4)) for free in range(16)}
+    assert found == {j for j in range(16) if bin(j & 0b0110).count("1") % 2 == 1}

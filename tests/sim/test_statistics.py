@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.statistics import Exponent, exponent
+from sim.statistics import Exponent, exponent, mean_and_error
 
 
 def fit(power: float, noise: float, seed: int = 0, low: int = 10) -> Exponent:
@@ -60,3 +60,19 @@ def test_horizons_inside_the_window_are_counted() -> None:
     H = np.arange(1.0, 41.0)
     found = exponent(H, H, 0.5, np.repeat(H[:, None], 8, axis=1), H <= 12, 0)
     assert (found.horizons, found.horizons_inside_window) == (40, 12)
+
+
+def test_standard_error_of_two_trials() -> None:
+    """Two trials a, b have mean (a+b)/2 and standard error |a-b|/2: the sample variance divides by one less."""
+    mean, error = mean_and_error(np.array([1.0, 4.0]))
+    assert (mean, error) == (2.5, pytest.approx(1.5, rel=1e-12))
+
+
+def test_the_slope_is_the_stated_weighted_least_squares() -> None:
+    """Weights are 1/(SE^2 + (1e-9 H)^2): the slope is numpy's polyfit with their roots."""
+    H = np.array([2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+    rng = np.random.default_rng(4)
+    gaps = np.array([3.0, 5.0, 6.0, 11.0, 13.0, 20.0])[:, None] + rng.standard_normal((6, 16)) * H[:, None] * 0.05
+    se = gaps.std(axis=1, ddof=1) / 4
+    expected = np.polyfit(np.log(H), np.log(gaps.mean(axis=1)), 1, w=1 / np.sqrt(se**2 + (1e-9 * H) ** 2))[0]
+    assert exponent(H, H, 0.5, gaps, np.ones(6, bool), 0).estimate == pytest.approx(expected, rel=1e-9)

@@ -58,6 +58,31 @@ def test_other_work_is_not_mixed_in(tmp_path: Path, name: str) -> None:
         opened(path, resume=True)
 
 
+def test_a_strangers_files_are_never_removed(tmp_path: Path) -> None:
+    """Files of others, also with names like our temporary ones, are refused or kept, never deleted."""
+    (tmp_path / "shards").mkdir()
+    mine = tmp_path / "shards" / ".tmp-mine"
+    mine.write_text("x")
+    (tmp_path / ".tmp-dir").mkdir()
+    with pytest.raises(StoreError, match="not empty"):
+        opened(tmp_path)
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", ""])
+def test_a_broken_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    """--resume needs a manifest that is an object."""
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match="manifest"):
+        opened(tmp_path, resume=True)
+
+
+def test_a_name_too_long_is_refused(tmp_path: Path) -> None:
+    """What the file system refuses is one line, not a traceback."""
+    with pytest.raises(StoreError, match=r"\A[^\n]+\Z"):
+        opened(tmp_path / ("a" * 300))
+
+
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     """--out that names a file, or lies below one, is refused."""
     (tmp_path / "file").write_text("x")
@@ -73,7 +98,7 @@ def test_leftovers_of_a_killed_start_do_not_count(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"manifest.json", "shards"}
 
 
-@pytest.mark.parametrize("damage", ["truncate", "garbage", "remove", "fewer rows"])
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "remove", "fewer rows", "fewer columns"])
 def test_a_damaged_shard_is_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     """A missing, cut, overwritten or incomplete shard gives the same numbers again; damage is said on stderr."""
     import pyarrow.parquet as pq
@@ -87,8 +112,10 @@ def test_a_damaged_shard_is_computed_again(tmp_path: Path, capsys: pytest.Captur
         shard.write_bytes(b"not parquet at all")
     elif damage == "remove":
         shard.unlink()
-    else:
+    elif damage == "fewer rows":
         pq.write_table(pq.read_table(shard).slice(0, 5), shard)
+    else:
+        pq.write_table(pq.read_table(shard).drop_columns(["mle_hit"]), shard)
     capsys.readouterr()
     again = run_cells(CONFIG.cells(), CONFIG.seeds, opened(output.path, resume=True), lambda done: None)
     assert ("computed again" in capsys.readouterr().err) == (damage != "remove")

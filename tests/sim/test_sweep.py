@@ -73,6 +73,8 @@ def test_exact_values_are_known_on_the_whole_two_point_codebook(tmp_path: Path, 
     for row in pq.read_table(tmp_path / "o" / "results.parquet").to_pylist():
         if row["method"] != "vf-bayes":
             assert 0.0 <= row["J_exact"] <= row["horizon"], row
+            share = row["J_exact"] / row["horizon"]
+            assert abs(row["J_mean"] / row["horizon"] - share) <= 5 * (share * (1 - share) / row["seeds"]) ** 0.5 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -125,13 +127,21 @@ def test_cells_that_are_not_finite_are_kept_apart(
     assert (found["cells"], found["failed_cells"]) == (2, [20])
 
 
+def exit_code(*arguments: str) -> object:
+    """The exit code of the command, also where argparse leaves by SystemExit."""
+    try:
+        return main(arguments)
+    except SystemExit as stop:
+        return stop.code
+
+
 BAD = [
     (("--horizon", "0..5"), "0..5"),
     (("--horizon", "5..1"), "5..1"),
     (("--log2-M", "-1"), "-1"),
     (("--log2-M", "5000"), "5000"),
     (("--rule", "n=Q"), "n=Q"),
-    (("--rule", "n=1e9"), "1000000000"),
+    (("--rule", "n=1e9"), "n=1e9"),
     (("--epsilon", "2"), "2"),
     (("--law", "uniform", "--log2-M", "8", "--epsilon", "0.9"), "0.9"),
     (("--instance", "parity", "--log2-M", "21"), "21"),
@@ -145,6 +155,13 @@ BAD = [
     (("--seeds", "1"), "1"),
     (("--N", "0"), "0"),
     (("--seed", "-1"), "-1"),
+    (("--seeds", "x"), "x"),
+    (("--no-such-option",), "--no-such-option"),
+    (("--format", "xml"), "xml"),
+    (("--law", "symmetric-two-point", "--s", "1e-9"), "1e-09"),
+    (("--rule", "n=1e999999999"), "n=1e999999999"),
+    (("--horizon", "1..9999999", "--rule", "n=1"), "1..9999999"),
+    (("--horizon", "²"), "²"),
 ]
 
 
@@ -153,7 +170,7 @@ def test_bad_input_is_one_line_and_exit_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str
 ) -> None:
     """Bad input: exit 2, one line that names the value, nothing written."""
-    assert main([*arguments, "--out", str(tmp_path / "o")]) == 2
+    assert exit_code(*arguments, "--out", str(tmp_path / "o")) == 2
     streams = capsys.readouterr()
     assert streams.out == ""
     assert streams.err.count("\n") == 1

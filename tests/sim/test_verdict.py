@@ -72,3 +72,20 @@ def test_every_learner_names_bounds_that_exist() -> None:
     """No learner points to a bound that is not evaluated."""
     fields = {field.name for field in dataclasses.fields(bounds_of(CELL))}
     assert all({x.lower, x.upper} <= {*fields, None} for x in learners().values())
+
+
+def test_a_theorem_that_does_not_speak_is_neither_proven_nor_valid() -> None:
+    """Whatever its assumptions, a bound outside its family counts for nothing."""
+    evaluation = CELL.vf_lower.evaluate(H=100, n=100, log2_M=64, sigma=50, rho=50, epsilon=0.5)
+    spoken, silent = (Side.of(evaluation, speaks) for speaks in (True, False))
+    assert (spoken.proven, spoken.valid) == (True, True)
+    assert (silent.proven, silent.valid) == (False, False)
+
+
+@pytest.mark.parametrize("s", [0.49, 0.45, 0.4, 0.35, 0.3, 0.2])
+def test_lower_bounds_hold_at_the_largest_epsilon(s: float) -> None:
+    """At epsilon = sigma/rho = 1, however it is rounded, every horizon well below log2 M has a valid VF lower bound."""
+    for cell in SweepConfig.checked("1..40", law="symmetric-two-point", s=s).cells():
+        assert cell.epsilon <= 1.0
+        assert bounds_of(cell).vf_lower.bound == pytest.approx(cell.sigma, rel=1e-3)
+        assert bounds_of(cell).vf_lower.valid
