@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rule", default="n=H", help="traces at each horizon: n=C, n=C*H or n=C*H^p, rounded up (default n=H)")
     add("--instance", default="codebook", metavar="NAME", help="codebook (default) or parity")
     add("--law", default="two-point", metavar="NAME", help="two-point (default), symmetric-two-point or uniform")
-    add("--s", type=float, default=0.5, help="sigma/H of symmetric-two-point, in (0, 0.5] (default 0.5)")
+    add("--s", type=float, default=0.5, help="sigma/H of symmetric-two-point, in [1e-6, 0.5] (default 0.5)")
     add("--log2-M", type=int, default=64, metavar="BITS", help="size of the classes in bits (default 64)")
     add(
         "--epsilon",

@@ -41,7 +41,7 @@ def expected_error(n: float, log2_M: float) -> float:
 def _error(point: Point) -> Number:
     H, n, log2_M = point["H"], point["n"], point["log2_M"]
     if "delta" in point:
-        return Number(H * (log_M(log2_M) - math.log(point["delta"])) / n, {"simple": None})
+        return Number(H * (log_M(log2_M) - math.log(point["delta"])) / n)
     return Number(H * expected_error(n, log2_M), {"simple": H * (1.0 + log_M(log2_M)) / n})
 
 

@@ -135,7 +135,6 @@ class _Mixture(NamedTuple):
     signed: jax.Array
     best: jax.Array
     spacings: jax.Array
-    last: jax.Array
 
 
 def _log_likelihood(level: jax.Array, t: CollapsedTables) -> jax.Array:
@@ -187,11 +186,10 @@ def _collapsed_trial(
             sums.signed + jnp.where(heads, weight, -weight).sum(),
             sums.best + jnp.sum(exists & (level == best)),
             spacings,
-            arrivals[-1],
         )
 
     zero = jnp.float64(0.0)
-    sums = jax.lax.fori_loop(0, blocks, add, _Mixture(zero, zero, jnp.zeros((), jnp.int64), zero, zero))
+    sums = jax.lax.fori_loop(0, blocks, add, _Mixture(zero, zero, jnp.zeros((), jnp.int64), zero))
 
     normal = jax.random.normal(rest_key, (3,), dtype=jnp.float64)
     variance = jnp.exp(log_variance - 2.0 * reference)
