@@ -17,9 +17,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import sympy
 from numpy.typing import NDArray
 
+from theory.expectation import Random
+from theory.formula import Formula
 from theory.laws import ReturnLaw
+from theory.proof import Claim
+from theory.relation import eq, geq, leq
+from theory.symbols import H, letter
 from theory.theorem import Assumption, Family, Number, Point, Theorem
 
 __all__ = ["CHI2_EXPERT", "EXPERT_HETEROGENEITY", "chi2_divergence", "optimal_expert"]
@@ -64,8 +70,47 @@ def optimal_expert(law: ReturnLaw, kappa: float) -> NDArray[np.float64]:
     return np.asarray(best / best.sum())
 
 
+_mu, _sigma, _epsilon = letter("mu"), letter("sigma"), letter("epsilon")
+
+#: Return of a base trace; density u = d pi / d pi_b of a policy; (R - t)^+, of mean Z.
+R, u, D = Random("R"), Random("u"), Random("D")
+#: Value of a policy, of the tilted and the thresholded policy, and of the one on the largest return only.
+J, J_TILT, J_BEST, J_TOP = sympy.symbols("J J_tilt J_best J_top", real=True)
+#: chi^2 divergence of a policy and of the tilted one from the base.
+CHI2, CHI2_TILT, CHI2_TOP = sympy.symbols("chi2 chi2_tilt chi2_top", nonnegative=True)
+R_MIN = letter("R_min")
+R_MAX, P_MAX = sympy.Symbol("R_max", real=True), sympy.Symbol("P_max", positive=True)
+#: The tilted density 1 + epsilon (R - mu)/sigma.
+TILT = 1 + _epsilon * (R - _mu) / _sigma
+
+IN_BALL = leq(CHI2, _epsilon**2)
+UNTRUNCATED = leq(_epsilon * (_mu - R_MIN), _sigma)
+REACHES_TOP = geq(_epsilon**2, 1 / P_MAX - 1)
+
+CHI2_EXPERT_CLAIMS = (
+    Claim("value", leq(J, _mu + _sigma * _epsilon), "no policy of the ball is worth more", (IN_BALL,), (_sigma,)),
+    Claim("tilt-value", eq(J_TILT, _mu + _sigma * _epsilon), "the tilted policy attains it", (), (_sigma,)),
+    Claim(
+        "tilt-in-ball", eq(CHI2_TILT, _epsilon**2), "the tilted policy is on the boundary of the ball", (), (_sigma,)
+    ),
+    Claim("tilt-is-policy", geq(TILT, 0), "where nothing is truncated its masses are >= 0", (UNTRUNCATED,), (_sigma,)),
+    Claim(
+        "best", leq(J, J_BEST), "the policy of density (R - t)^+/Z on the boundary is the best", (IN_BALL,), (_sigma,)
+    ),
+    Claim(
+        "top-in-ball",
+        leq(CHI2_TOP, _epsilon**2),
+        "all mass on R_max is in the ball from there on",
+        (REACHES_TOP,),
+        (_sigma,),
+    ),
+    Claim("top-value", eq(J_TOP, R_MAX), "and worth R_max", (), (_sigma,)),
+)
+_VALUE = Formula(CHI2_EXPERT_CLAIMS[0].relation.rhs)
+
+
 def _expert_value(point: Point) -> Number:
-    return Number(point["mu"] + point["sigma"] * point["epsilon"])
+    return Number(_VALUE.at(point))
 
 
 CHI2_EXPERT = Theorem(
@@ -92,16 +137,49 @@ CHI2_EXPERT = Theorem(
     evaluator=_expert_value,
     trivial=lambda p: p["H"] * (1.0 + 1e-12),
     source="theory notes, section 2",
+    claims=CHI2_EXPERT_CLAIMS,
 )
 
 
+#: Standard deviation of the return under an expert of the ball; the two-point law with mass p on H.
+SIGMA_E = sympy.Symbol("sigma_e", nonnegative=True)
+_SHIFT = _epsilon * _sigma * sympy.sqrt(H**2 - 4 * _sigma**2)
+#: The law on {0, H} with P(R = H) = (1 - v)/2, 0 <= v < 1, and its expert towards 0: variances.
+v = sympy.Symbol("v", nonnegative=True)
+_p = (1 - v) / 2
+_p_e = _p - _epsilon * sympy.sqrt(_p * (1 - _p))
+TWO_POINT, TWO_POINT_EXPERT = H**2 * _p * (1 - _p), H**2 * _p_e * (1 - _p_e)
+
+EXPERT_HETEROGENEITY_CLAIMS = (
+    Claim("upper", leq(SIGMA_E**2 - _sigma**2, _SHIFT), "the expert's variance is at most so much larger", (IN_BALL,)),
+    Claim(
+        "lower",
+        geq(SIGMA_E**2 - _sigma**2, -_SHIFT - _epsilon**2 * _sigma**2),
+        "and at most so much smaller",
+        (IN_BALL,),
+    ),
+    Claim(
+        "linear-upper", leq(SIGMA_E, _sigma + H * _epsilon / 2), "so sigma_e grows linearly in the radius", (IN_BALL,)
+    ),
+    Claim("linear-lower", geq(SIGMA_E, _sigma - H * _epsilon), "and falls linearly", (IN_BALL,)),
+    Claim(
+        "two-point",
+        eq(
+            TWO_POINT_EXPERT - TWO_POINT,
+            -_epsilon * sympy.sqrt(TWO_POINT) * sympy.sqrt(H**2 - 4 * TWO_POINT) - _epsilon**2 * TWO_POINT,
+        ),
+        "two-point laws attain the lower side",
+    ),
+)
+_UPPER = Formula(sympy.sqrt(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[0].relation.rhs))
+_LOWER = Formula(sympy.sqrt(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[1].relation.rhs))
+_LINEAR_UPPER = Formula(EXPERT_HETEROGENEITY_CLAIMS[2].relation.rhs)
+_LINEAR_LOWER = Formula(EXPERT_HETEROGENEITY_CLAIMS[3].relation.rhs)
+
+
 def _heterogeneity_sides(point: Point) -> Number:
-    H, sigma, epsilon = point["H"], point["sigma"], point["epsilon"]
-    shift = epsilon * sigma * math.sqrt(max(H * H - 4.0 * sigma * sigma, 0.0))
-    upper = math.sqrt(sigma**2 + shift)
-    lower = math.sqrt(max(sigma**2 * (1.0 - epsilon**2) - shift, 0.0))
-    far = H * min(epsilon, 0.5)
-    return Number(min(upper, sigma + far, H / 2), {"lower": max(lower, sigma - far, 0.0)})
+    upper = min(_UPPER.at(point), _LINEAR_UPPER.at(point), point["H"] / 2.0)
+    return Number(upper, {"lower": max(_LOWER.at(point), _LINEAR_LOWER.at(point), 0.0)})
 
 
 EXPERT_HETEROGENEITY = Theorem(
@@ -120,4 +198,5 @@ EXPERT_HETEROGENEITY = Theorem(
     evaluator=_heterogeneity_sides,
     trivial=lambda p: p["H"] / 2,
     source="theory notes, section 3",
+    claims=EXPERT_HETEROGENEITY_CLAIMS,
 )

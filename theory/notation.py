@@ -72,6 +72,19 @@ SYMBOLS: dict[str, Symbol] = {
             "symmetric", r"\mathrm{sym}", "1 if the return is symmetric about its mean, else 0", "-", 0, 1, integer=True
         ),
         Symbol("psi", r"\psi", "probability that the fitted verifier is the true one", "probability", 0, 1),
+        Symbol(
+            "K",
+            "K",
+            "most agreements of a hypothesis with the data that a truncated bound keeps",
+            "traces",
+            -1,
+            integer=True,
+        ),
+        Symbol("eta", r"\eta", "probability that a label is flipped", "probability", 0, 0.5),
+        Symbol("p_e", "p_e", "probability that the outside expert solves a prompt", "probability", 0, 1, True),
+        Symbol("V", "|V|", "size of the vocabulary", "tokens", 2, integer=True),
+        Symbol("ell", r"\ell", "length of the gold subsequence", "tokens", 1, integer=True),
+        Symbol("gamma", r"\gamma", "focus of the procedural policy: log odds of the next gold token", "nats"),
     )
 }
 

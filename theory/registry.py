@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import theory
+from theory.proof import Derivation, Library
 from theory.theorem import Theorem
 
-__all__ = ["theorem", "theorems"]
+__all__ = ["derivation", "derivations", "library", "theorem", "theorems"]
 
 
 @functools.cache
@@ -33,3 +34,30 @@ def theorem(label: str) -> Theorem:
     if label not in known:
         raise KeyError(f"{label!r} is no statement: expected one of {', '.join(sorted(known))}")
     return known[label]
+
+
+@functools.cache
+def derivations() -> Mapping[str, Derivation]:
+    """All proofs by the label of their statement. Raises ``RuntimeError`` if a label has two."""
+    import theory.derivations as package
+
+    found: dict[str, Derivation] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        for value in vars(importlib.import_module(f"{package.__name__}.{info.name}")).values():
+            if isinstance(value, Derivation) and found.setdefault(value.label, value) is not value:
+                raise RuntimeError(f"two derivations are labelled {value.label!r}")
+    return MappingProxyType(found)
+
+
+def derivation(label: str) -> Derivation:
+    """The proof of the statement labelled ``label``. Raises ``KeyError`` with the known labels."""
+    theorem(label)
+    return derivations()[label]
+
+
+def library() -> Library:
+    """The lemmas and the claims that a derivation may refer to."""
+    from theory.lemmas import LEMMAS
+
+    claims = {(label, claim.name): claim for label, t in theorems().items() for claim in t.claims}
+    return Library(LEMMAS, claims)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from theory.laws import ReturnLaw
 from theory.notation import SYMBOLS
+from theory.proof import Claim
 
 __all__ = ["Assumption", "Condition", "Evaluation", "Family", "Instance", "Number", "Point", "Theorem"]
 
@@ -136,7 +137,8 @@ class Theorem:
     ``meanings`` refines a symbol where the statement uses it in a narrower sense. ``bounds`` says in words
     what is bounded. ``evaluator`` maps a point to a :class:`Number`. ``trivial`` is the value beyond which
     the bound says nothing (0 for most lower bounds, H for most upper bounds). ``epsilon_range`` is given by
-    lower bounds that hold for each epsilon in it and are maximised over it when none is asked for.
+    lower bounds that hold for each epsilon in it and are maximised over it when none is asked for. ``claims`` are the
+    inequalities of the statement in symbols, from which the evaluator's numbers are compiled.
     """
 
     label: str
@@ -154,6 +156,14 @@ class Theorem:
     uses: tuple[str, ...] = ()
     epsilon_range: Callable[[Point], tuple[float, float]] | None = None
     meanings: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+
+    def claim(self, name: str) -> Claim:
+        """The claim called ``name``. Raises ``KeyError`` with the names there are."""
+        for claim in self.claims:
+            if claim.name == name:
+                return claim
+        raise KeyError(f"{self.label} has no claim {name!r}: expected one of {', '.join(c.name for c in self.claims)}")
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -34,12 +34,14 @@ LABELS = (
 IN_DOMAIN = {
     "H": 20, "n": 50, "log2_M": 32, "mu": 10, "sigma": 4, "rho": 10, "epsilon": 0.25, "kappa": 0.0625, "c": 0.2,
     "delta": 0.1, "epsilon_ver": 0.5, "N": 4, "R_min": 0, "symmetric": 1, "psi": 0.5,
+    "K": 30, "eta": 0.1, "p_e": 0.9, "V": 5, "ell": 3, "gamma": 1.5,
 }  # fmt: skip
 
 #: A value outside the domain of every symbol.
 OUT_OF_DOMAIN = {
     "H": 1.5, "n": 0, "log2_M": 0, "mu": -1, "sigma": -1, "rho": 0, "epsilon": -1, "kappa": -1, "c": 0,
     "delta": 1.5, "epsilon_ver": -1, "N": 2.5, "R_min": -1, "symmetric": 0.5, "psi": 2,
+    "K": 0.5, "eta": 0.6, "p_e": 0, "V": 1, "ell": 0, "gamma": math.inf,
 }  # fmt: skip
 
 _all = pytest.mark.parametrize("statement", theorems().values(), ids=lambda t: t.label)

@@ -1,0 +1,107 @@
+r"""Relations between symbolic expressions, and the two questions a derivation asks of sympy.
+
+A :class:`Relation` is :math:`l\le r`, :math:`l\ge r` or :math:`l=r`. Its *slack* is the expression that it says is nonnegative
+(zero for an equality). :func:`is_zero` and :func:`is_nonnegative` answer True only if sympy proves it: "cannot tell" is
+False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy
+
+__all__ = ["Relation", "eq", "geq", "is_nonnegative", "is_positive", "is_zero", "leq"]
+
+Operator = Literal["<=", ">=", "="]
+_LATEX: Mapping[str, str] = {"<=": r"\le", ">=": r"\ge", "=": "="}
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """``lhs op rhs`` between two sympy expressions."""
+
+    lhs: sympy.Expr
+    op: Operator
+    rhs: sympy.Expr
+
+    @property
+    def slack(self) -> sympy.Expr:
+        """What is nonnegative (zero if ``op`` is ``=``): rhs - lhs, or lhs - rhs for ``>=``."""
+        return self.lhs - self.rhs if self.op == ">=" else self.rhs - self.lhs
+
+    def subs(self, replacements: Mapping[sympy.Basic, sympy.Expr]) -> Relation:
+        """The same relation with every key replaced at once, expectations expanded anew."""
+        return Relation(
+            self.lhs.subs(replacements, simultaneous=True), self.op, self.rhs.subs(replacements, simultaneous=True)
+        )
+
+    def same_as(self, other: Relation) -> bool:
+        """Both sides are provably equal and the sign is the same."""
+        if self == other:
+            return True
+        return self.op == other.op and is_zero(self.lhs - other.lhs) and is_zero(self.rhs - other.rhs)
+
+    def latex(self, names: Mapping[sympy.Symbol, str] | None = None) -> str:
+        """The relation in LaTeX."""
+        left, right = (sympy.latex(side, symbol_names=dict(names or {})) for side in (self.lhs, self.rhs))
+        return f"{left} {_LATEX[self.op]} {right}"
+
+    def __str__(self) -> str:
+        return f"{self.lhs} {self.op} {self.rhs}"
+
+
+def leq(lhs: sympy.Expr, rhs: sympy.Expr) -> Relation:
+    """lhs <= rhs."""
+    return Relation(sympy.sympify(lhs), "<=", sympy.sympify(rhs))
+
+
+def geq(lhs: sympy.Expr, rhs: sympy.Expr) -> Relation:
+    """lhs >= rhs."""
+    return Relation(sympy.sympify(lhs), ">=", sympy.sympify(rhs))
+
+
+def eq(lhs: sympy.Expr, rhs: sympy.Expr) -> Relation:
+    """lhs = rhs."""
+    return Relation(sympy.sympify(lhs), "=", sympy.sympify(rhs))
+
+
+def is_zero(expression: sympy.Expr, where: Iterable[Relation] = ()) -> bool:
+    """True if sympy proves ``expression`` zero once the cited equalities are put in (in order, left by right)."""
+    expression = sympy.sympify(expression)
+    for equality in where:
+        expression = expression.subs(equality.lhs, equality.rhs)
+    for attempt in (lambda e: e, sympy.expand, _powers, sympy.simplify, lambda e: sympy.simplify(_powers(e))):
+        if attempt(expression) == 0:
+            return True
+    return False
+
+
+def _powers(expression: sympy.Expr) -> sympy.Expr:
+    """Logarithms and powers of positive symbols taken apart, roots out of denominators, one fraction."""
+    apart = sympy.expand_power_base(sympy.expand_log(sympy.expand(expression)))
+    return sympy.expand(sympy.radsimp(sympy.powsimp(sympy.together(sympy.powdenest(apart)))))
+
+
+def is_nonnegative(expression: sympy.Expr, positive: Iterable[sympy.Symbol] = ()) -> bool:
+    """True if sympy proves ``expression`` >= 0 from the signs of its symbols; those in ``positive`` are > 0."""
+    return any(form.is_nonnegative is True for form in _forms(expression, positive))
+
+
+def is_positive(expression: sympy.Expr, positive: Iterable[sympy.Symbol] = ()) -> bool:
+    """True if sympy proves ``expression`` > 0 from the signs of its symbols; those in ``positive`` are > 0."""
+    return any(form.is_positive is True for form in _forms(expression, positive))
+
+
+def _forms(expression: sympy.Expr, positive: Iterable[sympy.Symbol]) -> Iterable[sympy.Expr]:
+    expression = sympy.sympify(expression)
+    stronger = {
+        letter: sympy.Dummy(letter.name, positive=True, **({"integer": True} if letter.is_integer else {}))
+        for letter in positive
+    }
+    expression = expression.subs(stronger)
+    yield expression
+    yield sympy.factor(expression)
+    yield sympy.simplify(expression)
