@@ -58,8 +58,8 @@ def _gap_regret(point: Point) -> Number:
     if point["sigma"] == 0.0:
         return Number(0.0 - H, {"vf_regret": 0.0, "vb_loss": H})
     c = _anti_concentration(point)
-    lower = VF_LOWER.evaluator({k: point[k] for k in ("n", "log2_M", "sigma", "H", "rho", "epsilon") if k in point})
-    loss = VB_UPPER_TOP_C.evaluator({"H": H, "n": n, "log2_M": point["log2_M"], "c": c}).value
+    lower = VF_LOWER.number({k: point[k] for k in ("n", "log2_M", "sigma", "H", "rho", "epsilon") if k in point})
+    loss = VB_UPPER_TOP_C.number({"H": H, "n": n, "log2_M": point["log2_M"], "c": c}).value
     window = closed_form_window(point, point["sigma"] / (2.0 * point["rho"]) if "rho" in point else s)
     starts = max(8.0 * (1.0 + L) ** 2 / (c * c * s * s * L), window["n_min"])
     certified: ClosedForm = {

@@ -15,11 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from theory.formula import Formula
 from theory.laws import ReturnLaw
 from theory.notation import SYMBOLS
 from theory.proof import Claim
+
+if TYPE_CHECKING:
+    import flint
 
 __all__ = ["Assumption", "Condition", "Evaluation", "Family", "Instance", "Number", "Point", "Theorem"]
 
@@ -138,7 +142,9 @@ class Theorem:
     what is bounded. ``evaluator`` maps a point to a :class:`Number`. ``trivial`` is the value beyond which
     the bound says nothing (0 for most lower bounds, H for most upper bounds). ``epsilon_range`` is given by
     lower bounds that hold for each epsilon in it and are maximised over it when none is asked for. ``claims`` are the
-    inequalities of the statement in symbols, from which the evaluator's numbers are compiled.
+    inequalities of the statement in symbols, from which the evaluator's numbers are compiled. ``evaluator`` is ``None``
+    for a statement that has no number. ``formulas`` gives the formula whose value is reported at a point, and the point
+    with its defaults filled in: what :meth:`enclose` computes in ball arithmetic.
     """
 
     label: str
@@ -150,13 +156,14 @@ class Theorem:
     optional: tuple[str, ...]
     assumptions: tuple[Assumption, ...]
     family: Family
-    evaluator: Callable[[Point], Number]
+    evaluator: Callable[[Point], Number] | None
     trivial: Callable[[Point], float]
     source: str
     uses: tuple[str, ...] = ()
     epsilon_range: Callable[[Point], tuple[float, float]] | None = None
     meanings: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    formulas: Callable[[Point], tuple[Formula, dict[str, float]]] | None = None
 
     def claim(self, name: str) -> Claim:
         """The claim called ``name``. Raises ``KeyError`` with the names there are."""
@@ -211,13 +218,39 @@ class Theorem:
             raise ValueError(f"{self.label}: beyond floating point at {_shown(values)}")
         return found
 
+    def number(self, point: Point) -> Number:
+        """What the evaluator gives at a checked point. Raises ``ValueError`` if the statement has no number."""
+        if self.evaluator is None:
+            raise ValueError(
+                f"{self.label} has no number: it is an {self.kind}, see: python -m theory show {self.label}"
+            )
+        return self.evaluator(point)
+
+    def enclose(self, bits: int = 40, **values: float) -> flint.arb:
+        """An Arb ball that contains the value of the statement at the given symbols, exact float64 numbers.
+
+        ``bits`` is the working precision. The default is coarser than float64 on purpose: a float64 result outside that
+        ball is wrong, not rounded. Raises ``ValueError`` where epsilon is missing (a maximiser is no given number) or the
+        statement has no number.
+        """
+        if self.evaluator is None or self.formulas is None:
+            raise ValueError(f"{self.label} has no number to enclose")
+        point = self.point(values)
+        if self.epsilon_range is not None and "epsilon" not in point:
+            raise ValueError(f"{self.label}: expected epsilon, a rigorous number is one at a given epsilon")
+        formula, filled = self.formulas(point)
+        try:
+            return formula.enclose(filled, bits)
+        except ArithmeticError as error:
+            raise ValueError(f"{self.label}: no enclosure at {_shown(values)} ({error})") from error
+
     def _evaluate(self, point: dict[str, float]) -> Evaluation:
         maximised: dict[str, Any] = {}
         if self.epsilon_range is not None and "epsilon" not in point:
             low, high = self.epsilon_range(point)
-            point["epsilon"] = _maximise(lambda eps: self.evaluator({**point, "epsilon": eps}).value, low, high)
+            point["epsilon"] = _maximise(lambda eps: self.number({**point, "epsilon": eps}).value, low, high)
             maximised = {"epsilon": point["epsilon"], "maximised_over": "epsilon"}
-        number = self.evaluator(point)
+        number = self.number(point)
         gain = number.value - self.trivial(point)
         margin = gain if self.kind == "lower" else -gain
         conditions = (*(a.at(point) for a in self.assumptions), Condition(VACUITY, margin > 0.0, margin))

@@ -31,7 +31,7 @@ def _verifier_error(point: Point) -> float:
     if missing:
         raise ValueError(f"vb-upper needs epsilon_ver, or {', '.join(missing)} to put verifier-erm in for it")
     arguments = {name: point[name] for name in ("H", "n", "log2_M", "delta") if name in point}
-    return VERIFIER_ERM.evaluator(arguments).value
+    return VERIFIER_ERM.number(arguments).value
 
 
 def _top_c(point: Point) -> Number:
