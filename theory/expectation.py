@@ -13,6 +13,7 @@ lemmas are tested.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -96,7 +97,7 @@ Value = Any
 def value_on(
     expression: sympy.Basic,
     values: Mapping[sympy.Basic, Value],
-    masses: Mapping[str, Iterable[float]] | None = None,
+    masses: Mapping[str, Iterable[Any]] | None = None,
 ) -> Value:
     """``expression`` by enumeration on finite spaces.
 
@@ -106,67 +107,81 @@ def value_on(
     Raises ``KeyError`` for a symbol that has no value.
     """
     weights = {name: np.asarray(list(p), dtype=object) for name, p in (masses or {}).items()}
-    order = sorted(weights)
+    found = _Enumeration(values, weights).walk(expression, {})
+    return found.reshape(-1)[0] if isinstance(found, np.ndarray) and found.size == 1 else found
 
-    def spread(symbol: Random, array: Any) -> Any:
-        shape = [weights[name].size if name in symbol.spaces else 1 for name in order]
-        return np.asarray(array, dtype=object).reshape(shape)
 
-    def walk(node: sympy.Basic, bound: Mapping[sympy.Basic, Value]) -> Any:
+Bound = Mapping[sympy.Basic, Value]
+
+
+class _Enumeration:
+    """The walk of :func:`value_on`: arrays of objects with one axis for each space."""
+
+    def __init__(self, values: Mapping[sympy.Basic, Value], weights: Mapping[str, Any]) -> None:
+        self.values, self.weights, self.order = values, weights, sorted(weights)
+
+    def walk(self, node: sympy.Basic, bound: Bound) -> Any:
         if node in bound:
             return bound[node]
         if isinstance(node, sympy.Indexed):
-            item = values[node.base.label][int(walk(node.indices[0], bound)) - 1]
-            return spread(node.base.label, item) if isinstance(node.base.label, Random) else item
-        if node in values:
-            return spread(node, values[node]) if isinstance(node, Random) else values[node]
+            item = self.values[node.base.label][int(self.walk(node.indices[0], bound)) - 1]
+            return self._spread(node.base.label, item) if isinstance(node.base.label, Random) else item
+        if node in self.values:
+            return self._spread(node, self.values[node]) if isinstance(node, Random) else self.values[node]
+        if node.is_Number or node.is_NumberSymbol:
+            return _number(node)
         if isinstance(node, Mean):
-            name = node.args[0].name
-            inner = np.asarray(walk(node.args[1], bound), dtype=object)
-            axis = order.index(name)
-            if inner.ndim == 0:
-                return inner[()]
-            shape = [1] * len(order)
-            shape[axis] = -1
-            return (inner * weights[name].reshape(shape)).sum(axis=axis, keepdims=True)
+            return self._mean(node, bound)
         if isinstance(node, sympy.Sum):
-            index, low, high = node.limits[0]
-            first, last = int(walk(low, bound)), int(walk(high, bound))
-            terms = [walk(node.function, {**bound, index: i}) for i in range(first, last + 1)]
-            return sum(terms[1:], terms[0]) if terms else 0
-        if isinstance(node, sympy.Add):
-            parts = [walk(a, bound) for a in node.args]
-            return sum(parts[1:], parts[0])
-        if isinstance(node, sympy.Mul):
-            product = walk(node.args[0], bound)
-            for a in node.args[1:]:
-                product = product * walk(a, bound)
-            return product
+            return self._sum(node, bound)
+        parts = [self.walk(part, bound) for part in node.args]
         if isinstance(node, sympy.Pow):
-            base, power = walk(node.args[0], bound), walk(node.args[1], bound)
+            base, power = parts
             return _each(lambda b: _power(b, power), base)
-        if isinstance(node, sympy.Abs):
-            return _each(abs, walk(node.args[0], bound))
-        if isinstance(node, sympy.Max | sympy.Min):
-            parts = [walk(a, bound) for a in node.args]
-            pick = np.maximum if isinstance(node, sympy.Max) else np.minimum
-            out = parts[0]
-            for part in parts[1:]:
-                out = pick(out, part)
-            return out
-        if isinstance(node, sympy.exp | sympy.log):
-            f = math.exp if isinstance(node, sympy.exp) else math.log
-            return _each(lambda v: f(float(v)), walk(node.args[0], bound))
-        if isinstance(node, sympy.Integer):
-            return int(node)
-        if isinstance(node, sympy.Rational):
-            return Fraction(int(node.p), int(node.q))
-        if node.is_number:
-            return float(node)
+        for kind, operation in _OPERATIONS.items():
+            if isinstance(node, kind) and parts:
+                return functools.reduce(operation, parts[1:], parts[0]) if len(parts) > 1 else operation(parts[0])
         raise KeyError(f"{node} has no value")
 
-    found = walk(expression, {})
-    return found.reshape(-1)[0] if isinstance(found, np.ndarray) and found.size == 1 else found
+    def _spread(self, symbol: Random, array: Any) -> Any:
+        shape = [self.weights[name].size if name in symbol.spaces else 1 for name in self.order]
+        return np.asarray(array, dtype=object).reshape(shape)
+
+    def _mean(self, node: Mean, bound: Bound) -> Any:
+        inner = np.asarray(self.walk(node.args[1], bound), dtype=object)
+        if inner.ndim == 0:
+            return inner[()]
+        axis = self.order.index(node.args[0].name)
+        shape = [1] * len(self.order)
+        shape[axis] = -1
+        return (inner * self.weights[node.args[0].name].reshape(shape)).sum(axis=axis, keepdims=True)
+
+    def _sum(self, node: sympy.Sum, bound: Bound) -> Any:
+        index, low, high = node.limits[0]
+        first, last = int(self.walk(low, bound)), int(self.walk(high, bound))
+        terms = [self.walk(node.function, {**bound, index: i}) for i in range(first, last + 1)]
+        return sum(terms[1:], terms[0]) if terms else 0
+
+
+#: Sums, products and extrema two by two; functions of one argument entry by entry.
+_OPERATIONS: Mapping[type, Any] = {
+    sympy.Add: lambda x, *more: x + more[0] if more else x,
+    sympy.Mul: lambda x, *more: x * more[0] if more else x,
+    sympy.Max: lambda x, *more: np.maximum(x, more[0]) if more else x,
+    sympy.Min: lambda x, *more: np.minimum(x, more[0]) if more else x,
+    sympy.KroneckerDelta: lambda x, y: int(x == y),
+    sympy.Abs: lambda x: _each(abs, x),
+    sympy.exp: lambda x: _each(lambda v: math.exp(float(v)), x),
+    sympy.log: lambda x: _each(lambda v: math.log(float(v)), x),
+}
+
+
+def _number(node: sympy.Basic) -> Value:
+    if isinstance(node, sympy.Integer):
+        return int(node)
+    if isinstance(node, sympy.Rational):
+        return Fraction(int(node.p), int(node.q))
+    return float(node)
 
 
 def _power(base: Any, power: Any) -> Any:

@@ -1,11 +1,11 @@
-r"""From a symbolic expression to numbers: a float64 function and an Arb enclosure, both derived from the one expression.
+r"""From a symbolic expression to numbers: a float64 function and an Arb enclosure, both derived from the expression.
 
 ``Formula(expression).at(point)`` compiles the expression once (with log1p and expm1 where sympy finds them) and returns
-float64. ``Formula(expression).enclose(point, bits)`` walks the same tree in ball arithmetic and returns an Arb ball that
-contains the exact value at the given float64 arguments. Both take the point of a statement: names in code to numbers.
+float64. ``Formula(expression).enclose(point, bits)`` walks the same tree in ball arithmetic and returns an Arb ball
+that contains the exact value at the given float64 arguments. Both take the point of a statement: names to numbers.
 
-A letter that a point does not carry is derived: :math:`L=\log M` from ``log2_M``, :math:`s=\sigma/H`. A function without a
-closed form (:class:`Special`) brings its own float64 and its own Arb implementation.
+A letter that a point does not carry is derived: :math:`L=\log M` from ``log2_M``, :math:`s=\sigma/H`. A function
+without a closed form (:class:`Special`) brings its own float64 and its own Arb implementation.
 """
 
 from __future__ import annotations

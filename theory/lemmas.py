@@ -1,13 +1,15 @@
 r"""The textbook lemmas that derivations may use: at most fourteen, each stated precisely and tested on its own.
 
 A lemma is a template: ``conclude`` builds its premises and its conclusion for given arguments, in the symbols of
-:mod:`theory.expectation`. ``trial`` draws a random instance that satisfies the hypotheses, computes both sides of *that very
-template* by enumeration (whole numbers and fractions wherever no root is taken), and says whether it held. A constant
-changed in a template makes its trial fail.
+:mod:`theory.expectation`. ``trial`` draws a random instance that satisfies the hypotheses, computes both sides of *that
+very template* by enumeration (whole numbers and fractions wherever no root is taken), and says whether it held. A
+constant changed in a template makes its trial fail.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,7 +20,7 @@ import sympy
 
 from theory.expectation import Random, mean, value_on
 from theory.proof import Lemma
-from theory.relation import Relation, geq, leq
+from theory.relation import Relation, eq, geq, leq
 
 __all__ = ["LEMMAS", "MOST", "holds_on"]
 
@@ -70,10 +72,206 @@ def _positivity(space: str, f: sympy.Expr) -> Concluded:
 def _positivity_trial(rng: Any) -> bool:
     f = Random("f")
     size = int(rng.integers(1, 5))
-    drawn = _integers(rng, size, low=0)
-    premises, conclusion = _positivity("b", f)
-    space = {"b": _masses(rng, size)}
-    return all(holds_on(p, {f: drawn}, space) for p in premises) and holds_on(conclusion, {f: drawn}, space)
+    return _holds(_positivity("b", f), {f: _integers(rng, size, low=0)}, {"b": _masses(rng, size)})
+
+
+def _jensen(space: str, f: sympy.Expr) -> Concluded:
+    return (geq(f, 0),), leq(mean(space, sympy.sqrt(f)), sympy.sqrt(mean(space, f)))
+
+
+def _jensen_trial(rng: Any) -> bool:
+    f = Random("f", nonnegative=True)
+    size = int(rng.integers(1, 5))
+    drawn = _integers(rng, size, low=0) if rng.integers(3) else np.full(size, int(rng.integers(0, 9)), dtype=object)
+    return _holds(_jensen("b", f), {f: drawn}, {"b": _masses(rng, size)})
+
+
+def _triangle(space: str, a: sympy.Expr, b: sympy.Expr) -> Concluded:
+    return (), leq(mean(space, sympy.Abs(a + b)), mean(space, sympy.Abs(a)) + mean(space, sympy.Abs(b)))
+
+
+def _triangle_trial(rng: Any) -> bool:
+    a, b = Random("A"), Random("B")
+    size = int(rng.integers(1, 5))
+    values = {a: _integers(rng, size), b: _integers(rng, size)}
+    return _holds(_triangle("b", a, b), values, {"b": _masses(rng, size)})
+
+
+_i, _j = sympy.symbols("i j", integer=True, positive=True)
+
+
+def _parseval(space: str, signs: sympy.IndexedBase, weights: sympy.IndexedBase, size: sympy.Expr) -> Concluded:
+    orthonormal = eq(mean(space, signs[_i] * signs[_j]), sympy.KroneckerDelta(_i, _j))
+    total = sympy.Sum(signs[_j] * weights[_j], (_j, 1, size))
+    return (orthonormal,), eq(mean(space, total**2), sympy.Sum(weights[_j] ** 2, (_j, 1, size)))
+
+
+def _parseval_trial(rng: Any) -> bool:
+    s, w, M = Random("s", "x"), Random("w", "d"), sympy.Symbol("M", integer=True, positive=True)
+    k = int(rng.integers(1, 3))
+    points = list(itertools.product([0, 1], repeat=k))
+    size = int(rng.integers(1, 2**k + 1))  # characters of {0,1}^k: pairwise orthonormal, not independent
+    rows = [[(-1) ** sum(a * b for a, b in zip(j, x, strict=True)) for x in points] for j in points[:size]]
+    outcomes = int(rng.integers(1, 4))
+    values: dict[sympy.Basic, Any] = {s: rows, w: [_integers(rng, outcomes) for _ in rows], M: size}
+    masses = {"x": [Fraction(1, len(points))] * len(points), "d": _masses(rng, outcomes)}
+    premises, conclusion = _parseval("x", sympy.IndexedBase(s), sympy.IndexedBase(w), M)
+    pairs = itertools.product(range(1, size + 1), repeat=2)
+    premised = all(holds_on(p, {**values, _i: i, _j: j}, masses) for i, j in pairs for p in premises)
+    return premised and holds_on(conclusion, values, masses)
+
+
+def _union_bound(space: str, some: sympy.Expr, events: sympy.IndexedBase, size: sympy.Expr) -> Concluded:
+    premise = leq(some, sympy.Sum(events[_j], (_j, 1, size)))
+    return (premise,), leq(mean(space, some), sympy.Sum(mean(space, events[_j]), (_j, 1, size)))
+
+
+def _union_bound_trial(rng: Any) -> bool:
+    some, event, M = Random("U", "d"), Random("I", "d"), sympy.Symbol("M", integer=True, positive=True)
+    size, outcomes = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    rows = [_integers(rng, outcomes, low=0, high=2) for _ in range(size)]
+    values = {some: np.maximum.reduce(rows), event: rows, M: size}
+    return _holds(_union_bound("d", some, sympy.IndexedBase(event), M), values, {"d": _masses(rng, outcomes)})
+
+
+_TAIL, _t = sympy.Function("TAIL"), sympy.Symbol("t", nonnegative=True)
+
+
+def _layer_cake(value: sympy.Expr, tail: sympy.Lambda, cut: sympy.Expr) -> Concluded:
+    premises = (leq(_TAIL(_t), tail(_t)), geq(cut, 0), leq(cut, 1))
+    return premises, leq(value, cut + sympy.Integral(tail(_t), (_t, cut, 1)))
+
+
+def _layer_cake_trial(rng: Any) -> bool:
+    """T on a grid of [0, 1) under the least m (1 - t)^n above its tail; and the law whose tail *is* (1 - t)^n."""
+    power, steps = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    masses = _masses(rng, steps)
+    value = sum((Fraction(i, steps) * p for i, p in enumerate(masses)), Fraction(0))
+    tails = [sum(masses[i + 1 :], Fraction(0)) for i in range(steps)]  # P(T > t) on [i/steps, (i+1)/steps)
+    over = [p / (1 - Fraction(i + 1, steps)) ** power for i, p in enumerate(tails[:-1])]
+    least = max([Fraction(0), *over])
+    cut = Fraction(int(rng.integers(0, 9)), 8)
+    for mean_T, m, start in ((value, least, cut), (Fraction(1, power + 1), Fraction(1), Fraction(0))):
+        tail = sympy.Lambda(_t, _rational(m) * (1 - _t) ** power)
+        _, conclusion = _layer_cake(_rational(mean_T), tail, _rational(start))
+        if not sympy.simplify(conclusion.slack.doit()) >= 0:
+            return False
+    return True
+
+
+def _rational(q: Fraction) -> sympy.Rational:
+    return sympy.Rational(q.numerator, q.denominator)
+
+
+def _martingale(
+    space: str, differences: sympy.IndexedBase, size: sympy.Expr, conditionals: tuple[sympy.Expr, ...]
+) -> Concluded:
+    premises = tuple(eq(conditional, 0) for conditional in conditionals)
+    total = sympy.Sum(differences[_j], (_j, 1, size))
+    return premises, eq(mean(space, total**2), sympy.Sum(mean(space, differences[_j] ** 2), (_j, 1, size)))
+
+
+def _martingale_trial(rng: Any) -> bool:
+    """Steps of +-size with a size that depends on the past, weighted to conditional mean zero."""
+    D, T = Random("D"), sympy.Symbol("T", integer=True, positive=True)
+    length = int(rng.integers(1, 4))
+    paths = list(itertools.product([0, 1], repeat=length))
+    up = {
+        past: Fraction(int(rng.integers(1, 9)), 9)
+        for t in range(length)
+        for past in itertools.product([0, 1], repeat=t)
+    }
+    scale = {past: int(rng.integers(-4, 5)) for past in up}
+    ends = {past: (-scale[past] * p, scale[past] * (1 - p)) for past, p in up.items()}  # value after 0, after 1
+    chance = [
+        math.prod((up[w[:t]] if w[t] else 1 - up[w[:t]] for t in range(length)), start=Fraction(1)) for w in paths
+    ]
+    rows = [[ends[w[:t]][w[t]] for w in paths] for t in range(length)]
+    conditionals = tuple(_rational((1 - p) * ends[past][0] + p * ends[past][1]) for past, p in up.items())
+    return _holds(_martingale("b", sympy.IndexedBase(D), T, conditionals), {D: rows, T: length}, {"b": chance})
+
+
+def _chernoff(space: str, event: sympy.Expr, exponent: sympy.Expr) -> Concluded:
+    return (eq(event**2, event), geq(event * exponent, 0)), leq(mean(space, event), mean(space, sympy.exp(exponent)))
+
+
+def _chernoff_trial(rng: Any) -> bool:
+    event, S = Random("I"), Random("S")
+    size = int(rng.integers(1, 5))
+    drawn = _integers(rng, size, low=-3, high=2)
+    values = {S: drawn, event: np.asarray([int(v >= 0) for v in drawn], dtype=object)}
+    return _holds(_chernoff("b", event, S), values, {"b": _masses(rng, size)})
+
+
+def _independence(product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr) -> Concluded:
+    return (), eq(mean("d", product), mean(space, factor) ** n)
+
+
+def _independence_trial(rng: Any) -> bool:
+    P, f, n = Random("P", "d"), Random("f"), sympy.Symbol("n", integer=True, positive=True)
+    size, draws = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    drawn, masses = _integers(rng, size), _masses(rng, size)
+    samples = list(itertools.product(range(size), repeat=draws))
+    product = [math.prod(drawn[i] for i in sample) for sample in samples]
+    chance = [math.prod((masses[i] for i in sample), start=Fraction(1)) for sample in samples]
+    values = {P: product, f: drawn, n: draws}
+    return _holds(_independence(P, "b", f, n), values, {"b": masses, "d": chance})
+
+
+def _blackwell(value_fine: sympy.Expr, value_coarse: sympy.Expr, law: sympy.Expr, garbled: sympy.Expr) -> Concluded:
+    return (eq(law, garbled),), geq(value_fine, value_coarse)
+
+
+def _blackwell_trial(rng: Any) -> bool:
+    """Bayes values of a random experiment and of a random garbling of it, by enumeration."""
+    hypotheses, signals, coarse, actions = (int(k) for k in rng.integers(1, 4, 4))
+    prior = _masses(rng, hypotheses)
+    fine = [_masses(rng, signals) for _ in range(hypotheses)]
+    kernel = [_masses(rng, coarse) for _ in range(signals)]
+    gain = _integers(rng, hypotheses, actions)
+    blurred = [
+        [sum((row[y] * kernel[y][z] for y in range(signals)), Fraction(0)) for z in range(coarse)] for row in fine
+    ]
+
+    def value(experiment: list[list[Fraction]]) -> Fraction:
+        best = Fraction(0)
+        for y in range(len(experiment[0])):
+            best += max(
+                sum((prior[h] * experiment[h][y] * gain[h, a] for h in range(hypotheses)), Fraction(0))
+                for a in range(actions)
+            )
+        return best
+
+    a, b, law = sympy.Symbol("a"), sympy.Symbol("b"), sympy.Symbol("law")
+    return _holds(_blackwell(a, b, law, law), {a: value(fine), b: value(blurred), law: blurred[0][0]}, {})
+
+
+def _knuth_morris_pratt(after: sympy.Expr, from_state: sympy.Expr) -> Concluded:
+    return (), eq(after, from_state)
+
+
+def _knuth_morris_pratt_trial(rng: Any) -> bool:
+    """Random gold and random words, the longest matching suffix found by trying every length."""
+    gold = [int(a) for a in rng.integers(0, 2, int(rng.integers(1, 6)))]
+    word = [int(a) for a in rng.integers(0, 2, int(rng.integers(0, 9)))]
+    token = int(rng.integers(0, 3))
+
+    def longest(tokens: list[int]) -> int:
+        most = min(len(tokens), len(gold))
+        return next(k for k in range(most, -1, -1) if tokens[len(tokens) - k :] == gold[:k])
+
+    kept = longest(word)
+    if kept == len(gold):  # solved: the automaton stops
+        return True
+    a, b = sympy.Symbol("a"), sympy.Symbol("b")
+    values = {a: longest([*word, token]), b: longest([*gold[:kept], token])}
+    return _holds(_knuth_morris_pratt(a, b), values, {})
+
+
+def _holds(concluded: Concluded, values: Mapping[sympy.Basic, Any], masses: Mapping[str, Any]) -> bool:
+    """Premises and conclusion on the instance; an instance that misses its premises is a fault of the trial."""
+    premises, conclusion = concluded
+    return all(holds_on(p, values, masses) for p in premises) and holds_on(conclusion, values, masses)
 
 
 LEMMAS: Mapping[str, Lemma] = MappingProxyType(
@@ -82,15 +280,61 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
         for lemma in (
             Lemma(
                 "cauchy-schwarz",
-                r"E[AB]\le\sqrt{E[A^2]}\sqrt{E[B^2]} for square-integrable A, B on one space",
+                r"E[AB]\le\sqrt{E[A^2]}\sqrt{E[B^2]} for A, B square-integrable on one space",
                 _cauchy_schwarz,
                 _cauchy_schwarz_trial,
             ),
+            Lemma("positivity", r"f\ge0 pointwise implies E[f]\ge0", _positivity, _positivity_trial),
+            Lemma("jensen", r"E[\sqrt f]\le\sqrt{E[f]} for f\ge0", _jensen, _jensen_trial),
+            Lemma("triangle", r"E|A+B|\le E|A|+E|B|", _triangle, _triangle_trial),
             Lemma(
-                "positivity",
-                r"f\ge0 pointwise implies E[f]\ge0",
-                _positivity,
-                _positivity_trial,
+                "parseval",
+                r"E_x(\sum_j s_jw_j)^2=\sum_j w_j^2 if E_x[s_is_j]=\delta_{ij} and w is constant in x",
+                _parseval,
+                _parseval_trial,
+            ),
+            Lemma(
+                "union-bound",
+                r"P(\bigcup_j A_j)\le\sum_j P(A_j), the events given by their indicators",
+                _union_bound,
+                _union_bound_trial,
+            ),
+            Lemma(
+                "layer-cake",
+                r"E[T]\le u+\int_u^1 G(t)\,dt for T\in[0,1] with P(T>t)\le G(t) and u\in[0,1]",
+                _layer_cake,
+                _layer_cake_trial,
+            ),
+            Lemma(
+                "martingale-orthogonality",
+                r"E(\sum_t D_t)^2=\sum_t E[D_t^2] if E[D_t|D_1..D_{t-1}]=0 for every t",
+                _martingale,
+                _martingale_trial,
+            ),
+            Lemma(
+                "chernoff",
+                r"P(A)\le E[e^S] for an event A on which S\ge0",
+                _chernoff,
+                _chernoff_trial,
+            ),
+            Lemma(
+                "independence",
+                r"E\prod_{t=1}^n f(Z_t)=(E f)^n for n independent draws Z_t",
+                _independence,
+                _independence_trial,
+            ),
+            Lemma(
+                "blackwell",
+                r"an experiment is worth at least as much as any garbling of it, for every prior and every gain",
+                _blackwell,
+                _blackwell_trial,
+            ),
+            Lemma(
+                "knuth-morris-pratt",
+                r"if y_1..y_k is the longest prefix of y that ends w, then the longest prefix of y that ends wa is the"
+                r" longest that ends y_1..y_ka",
+                _knuth_morris_pratt,
+                _knuth_morris_pratt_trial,
             ),
         )
     }

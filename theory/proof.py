@@ -6,9 +6,9 @@ one relation a step. The rule of a step says why its relation holds:
 * :class:`Identity`: sympy proves lhs - rhs zero, after cited equalities are put in;
 * :class:`Combination`: the slack *is* :math:`\sum_i m_i\prod_{f\in F_i}\mathrm{slack}(f)` with multipliers
   :math:`m_i\ge0` and cited facts f: sympy proves the identity and the signs of the multipliers;
-* :class:`Monotone`: from :math:`a\le b` follows :math:`F(a)\le F(b)`, F' >= 0 proved by sympy on the whole line of signs;
-* :class:`Calculus`: a slack f with f(0) = 0 (and f'(0) = 0) and f' >= 0 (f'' >= 0), or a polynomial without a root of odd
-  order in the interval;
+* :class:`Monotone`: from :math:`a\le b` follows :math:`F(a)\le F(b)` where sympy proves F' >= 0 (or the reverse);
+* :class:`Calculus`: a slack f with f(0) = 0 (and f'(0) = 0) and f' >= 0 (f'' >= 0), or a polynomial without a root of
+  odd order in the interval;
 * :class:`Enclosed`: Arb proves slack > 0 on a box by bisection;
 * :class:`Use`: the conclusion of a textbook lemma; :class:`Apply`: a claim of another statement, letters replaced, its
   hypotheses among the cited facts;
@@ -22,6 +22,7 @@ step leaves a hole.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -61,8 +62,8 @@ class UnprovedError(ValueError):
 class Claim:
     """One inequality or equality that a statement makes, in symbols.
 
-    ``says`` puts it in words. ``where`` lists the hypotheses that are not signs of symbols, and ``positive`` the symbols
-    that must be > 0 though their domain includes 0: whoever applies the claim must have established them.
+    ``says`` puts it in words. ``where`` lists the hypotheses that are not signs of symbols, ``positive`` the symbols that
+    must be > 0 though their domain includes 0: whoever applies the claim must have established them.
     """
 
     name: str
@@ -76,8 +77,8 @@ class Claim:
 class Given:
     """Something a derivation starts from.
 
-    A ``definition`` says what a letter means, or a fact that holds in the setting by that meaning; an ``assumption`` is a
-    hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case split.
+    A ``definition`` says what a letter means, or a fact that holds in the setting by that meaning; an ``assumption`` is
+    a hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case split.
     """
 
     name: str
@@ -226,8 +227,8 @@ class Monotone:
     """From ``fact`` (a <= b) to ``function(a) <= function(b)``; ``function`` is a sympy Lambda of a signed symbol.
 
     a must be provably in the domain that the symbol's assumptions state (``inside`` cites facts for it); then so is b.
-    With ``reflect`` the other way: from function(a) <= function(b), b in the domain, to a <= b (an a below the domain is
-    below b as it is); the function must increase strictly.
+    With ``reflect`` the other way: from function(a) <= function(b), b in the domain, to a <= b (an a below the domain
+    is below b as it is); the function must increase strictly.
     """
 
     function: sympy.Lambda
@@ -317,7 +318,7 @@ class Calculus:
             raise UnprovedError(f"{self.variable} is not confined to [{low}, {high}] by the cited facts")
         polynomial = sympy.Poly(slack, self.variable, domain="QQ")
         cuts = sorted({low, high, *(r for r in sympy.real_roots(polynomial) if low < r < high)})
-        for left, right in zip(cuts, cuts[1:], strict=False):
+        for left, right in itertools.pairwise(cuts):
             if polynomial.eval((left + right) / 2) < 0:
                 raise UnprovedError(f"{slack} is negative inside ({left}, {right})")
 

@@ -1,8 +1,8 @@
 r"""Relations between symbolic expressions, and the two questions a derivation asks of sympy.
 
-A :class:`Relation` is :math:`l\le r`, :math:`l\ge r` or :math:`l=r`. Its *slack* is the expression that it says is nonnegative
-(zero for an equality). :func:`is_zero` and :func:`is_nonnegative` answer True only if sympy proves it: "cannot tell" is
-False.
+A :class:`Relation` is :math:`l\le r`, :math:`l\ge r` or :math:`l=r`. Its *slack* is the expression that it says is
+nonnegative (zero for an equality). :func:`is_zero` and :func:`is_nonnegative` answer True only if sympy proves it:
+"cannot tell" is False.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Relation:
         return f"{left} {_LATEX[self.op]} {right}"
 
     def __str__(self) -> str:
+        """The relation in one line of plain text."""
         return f"{self.lhs} {self.op} {self.rhs}"
 
 

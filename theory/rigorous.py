@@ -77,7 +77,7 @@ def _ball(node: sympy.Basic, balls: Mapping[sympy.Basic, flint.arb]) -> flint.ar
     raise NotImplementedError(f"no enclosure of {type(node).__name__}")
 
 
-#: How nodes are computed: sums, products and extrema two by two, the rest at once. ``x, *more`` serves one argument too.
+#: How nodes are computed: sums, products and extrema two by two, functions of one argument at once.
 _OPERATIONS: Mapping[type, Callable[..., flint.arb]] = {
     sympy.Add: lambda x, *more: x + more[0] if more else x,
     sympy.Mul: lambda x, *more: x * more[0] if more else x,

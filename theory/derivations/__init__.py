@@ -1,1 +1,1 @@
-"""The proofs of the statements: one module for each room of :mod:`theory`, a :class:`~theory.proof.Derivation` for each label."""
+"""The proofs of the statements: a module for each room of :mod:`theory`, a ``Derivation`` for each label."""
