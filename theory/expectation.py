@@ -3,7 +3,7 @@ r"""Expectations as symbols: a linear operator that sympy can expand, and its va
 A :class:`Random` symbol is a real function on one or more named spaces (``b`` the base policy's traces, ``x``
 the fresh prompt, ``d`` the data, ...). ``Mean(space, f)`` is :math:`E_{space}[f]` and rewrites itself by
 
-* linearity: :math:`E[af+bg]=aE[f]+bE[g]` for a, b that are constant on the space, and
+* linearity: :math:`E[af+bg]=aE[f]+bE[g]` for a, b that are constant on the space, also through finite sums, and
 * normalisation: :math:`E[1]=1`.
 
 Nothing else is known of it. Every further fact (mean zero, a variance, independence) is a given of a derivation or
@@ -69,8 +69,13 @@ class Mean(sympy.Function):  # type: ignore[misc]
             factors = sympy.Mul.make_args(term)
             varying = [a for a in factors if name in spaces_of(a)]
             constant = sympy.Mul(*(a for a in factors if name not in spaces_of(a)))
+            sums = [a for a in varying if isinstance(a, sympy.Sum)]
             if not varying:
                 parts.append(constant)
+                changed = True
+            elif len(sums) == 1:  # E of a finite sum is the sum of the E
+                others = sympy.Mul(*(a for a in varying if a is not sums[0]))
+                parts.append(constant * sympy.Sum(cls(space, others * sums[0].function), *sums[0].limits))
                 changed = True
             else:
                 changed = changed or constant != 1

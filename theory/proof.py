@@ -29,7 +29,7 @@ from typing import Literal, Protocol
 
 import sympy
 
-from theory.relation import Relation, is_nonnegative, is_positive, is_zero
+from theory.relation import Relation, is_nonnegative, is_positive, is_zero, put_in
 
 __all__ = [
     "Apply",
@@ -62,7 +62,7 @@ class UnprovedError(ValueError):
 class Claim:
     """One inequality or equality that a statement makes, in symbols.
 
-    ``says`` puts it in words. ``where`` lists the hypotheses that are not signs of symbols, ``positive`` the symbols that
+    ``says`` puts it in words. ``where`` lists the hypotheses that are no signs of symbols, ``positive`` the symbols that
     must be > 0 though their domain includes 0: whoever applies the claim must have established them.
     """
 
@@ -297,7 +297,7 @@ class Calculus:
             raise UnprovedError("calculus proves inequalities only")
         slack = relation.slack
         for equality in _equalities(self.using, facts):
-            slack = slack.subs(equality.lhs, equality.rhs)
+            slack = put_in(slack, equality)
         if self.interval is not None:
             self._polynomial(slack, facts)
             return

@@ -13,7 +13,7 @@ from typing import Literal
 
 import sympy
 
-__all__ = ["Relation", "eq", "geq", "is_nonnegative", "is_positive", "is_zero", "leq"]
+__all__ = ["Relation", "eq", "geq", "is_nonnegative", "is_positive", "is_zero", "leq", "put_in"]
 
 Operator = Literal["<=", ">=", "="]
 _LATEX: Mapping[str, str] = {"<=": r"\le", ">=": r"\ge", "=": "="}
@@ -70,14 +70,26 @@ def eq(lhs: sympy.Expr, rhs: sympy.Expr) -> Relation:
 
 
 def is_zero(expression: sympy.Expr, where: Iterable[Relation] = ()) -> bool:
-    """True if sympy proves ``expression`` zero once the cited equalities are put in (in order, left by right)."""
+    """True if sympy proves ``expression`` zero once the cited equalities are put in (in order, left by right).
+
+    An equality with a free index holds for every value of it, so it is put in under sums over that index too.
+    """
     expression = sympy.sympify(expression)
     for equality in where:
-        expression = expression.subs(equality.lhs, equality.rhs)
+        expression = put_in(expression, equality)
     for attempt in (lambda e: e, sympy.expand, _powers, sympy.simplify, lambda e: sympy.simplify(_powers(e))):
         if attempt(expression) == 0:
             return True
     return False
+
+
+def put_in(expression: sympy.Expr, equality: Relation) -> sympy.Expr:
+    """``expression`` with the left side of ``equality`` replaced by its right side, under sums too."""
+    replaced = expression.subs(equality.lhs, equality.rhs)
+    return replaced.replace(
+        lambda node: isinstance(node, sympy.Sum),
+        lambda node: sympy.Sum(node.function.subs(equality.lhs, equality.rhs), *node.limits),
+    )
 
 
 def _powers(expression: sympy.Expr) -> sympy.Expr:
