@@ -49,6 +49,13 @@ def _root(x: float) -> float:
     return math.sqrt(x) if x > 0.0 else 0.0
 
 
+def _log1p(node: sympy.log) -> sympy.Expr:
+    """log(1 + u) as log1p(u), u left as it stands: sympy's own rule factors it, and log(1 - exp(-x)) then overflows."""
+    from sympy.codegen.cfunctions import log1p
+
+    return log1p(node.args[0] - 1)
+
+
 def _exp(x: float) -> float:
     """exp, inf instead of an OverflowError."""
     return math.exp(x) if x < 709.0 else math.inf
@@ -67,8 +74,9 @@ class Formula:
 
     @functools.cached_property
     def _compiled(self) -> Callable[..., float]:
-        from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
+        from sympy.codegen.rewriting import ReplaceOptim, expm1_opt, optimize
 
+        log1p_opt = ReplaceOptim(lambda e: isinstance(e, sympy.log) and 1 in sympy.Add.make_args(e.args[0]), _log1p)
         special = {f.func.__name__: f.func.number for f in self.expression.atoms(Special)}
         modules: list[Any] = [special | {"sqrt": _root, "exp": _exp}, "math"]
         stable = optimize(self.expression, (log1p_opt, expm1_opt))
