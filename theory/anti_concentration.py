@@ -11,27 +11,65 @@ r"""Anti-concentration of the base policy: how often it beats its own mean by a 
 
 from __future__ import annotations
 
-import math
+import sympy
 
 from theory.chi2_ball import ANY_LAW
+from theory.formula import Formula
+from theory.proof import Claim
+from theory.relation import eq, geq, leq
+from theory.symbols import letter, s
 from theory.theorem import Assumption, Number, Point, Theorem
 
-__all__ = ["ANTI_CONCENTRATION", "cantelli", "largest_guaranteed_epsilon", "smallest_mass"]
+__all__ = ["ANTI_CONCENTRATION", "ANTI_CONCENTRATION_CLAIMS", "cantelli", "largest_guaranteed_epsilon", "smallest_mass"]
+
+
+_epsilon = letter("epsilon")
+#: c(epsilon), and p_s, written so that small s keeps its digits.
+C = sympy.Symbol("c_epsilon", nonnegative=True)
+P_S = 2 * s**2 / (1 + sympy.sqrt(1 - 4 * s**2))
+#: The positive excess of epsilon s over p_s, and the positive value of 1 - 4 s^2 epsilon^2.
+EXCESS, CURVATURE = sympy.Symbol("k", positive=True), sympy.Symbol("zeta", positive=True)
+
+AT_MOST_HALF = leq(4 * s**2, 1)
+REACH = leq(_epsilon * s, P_S)
+BEYOND = eq(_epsilon * s, P_S + EXCESS)
+CURVED = eq(1 - 4 * s**2 * _epsilon**2, CURVATURE)
+
+ANTI_CONCENTRATION_CLAIMS = (
+    Claim("cantelli", leq(C, 1 / (1 + _epsilon**2)), "(a): no law has more"),
+    Claim("heterogeneity", geq(C, P_S), "(b): every law has as much", (AT_MOST_HALF, REACH)),
+    Claim("at-least-square", geq(P_S, s**2), "p_s is at least s^2", (AT_MOST_HALF,)),
+    Claim("two-point-spread", eq(P_S * (1 - P_S), s**2), "mass p_s at 0 and the rest at H: sd s H", (AT_MOST_HALF,)),
+    Claim(
+        "two-point-threshold",
+        eq(1 - P_S + _epsilon * s, 1 + EXCESS),
+        "beyond p_s/s its threshold lies above H: c = 0",
+        (BEYOND,),
+    ),
+    Claim(
+        "symmetric",
+        geq(C, 2 * s**2 * (1 - _epsilon**2) / (1 - 4 * s**2 * _epsilon**2)),
+        "(c): every symmetric law has as much",
+        (CURVED,),
+    ),
+)
+_CANTELLI, _P_S = Formula(ANTI_CONCENTRATION_CLAIMS[0].relation.rhs), Formula(P_S)
+_REACH, _SYMMETRIC = Formula(sympy.simplify(P_S / s)), Formula(ANTI_CONCENTRATION_CLAIMS[-1].relation.rhs)
 
 
 def smallest_mass(s: float) -> float:
-    """p_s = (1 - sqrt(1 - 4 s^2))/2 for 0 <= s <= 1/2, written so that small s keeps its digits."""
-    return 2.0 * s * s / (1.0 + math.sqrt(max(1.0 - 4.0 * s * s, 0.0)))
+    """p_s = (1 - sqrt(1 - 4 s^2))/2 for 0 <= s <= 1/2."""
+    return _P_S.at({"s": s})
 
 
 def largest_guaranteed_epsilon(s: float) -> float:
     """p_s/s, the largest epsilon at which (b) speaks; tends to s as s tends to 0."""
-    return 2.0 * s / (1.0 + math.sqrt(max(1.0 - 4.0 * s * s, 0.0)))
+    return _REACH.at({"s": s})
 
 
 def cantelli(epsilon: float) -> float:
     """1/(1 + epsilon^2), the largest possible c(epsilon)."""
-    return 1.0 / (1.0 + epsilon * epsilon)
+    return _CANTELLI.at({"epsilon": epsilon})
 
 
 def _relative(point: Point) -> float:
@@ -42,18 +80,23 @@ def _range(point: Point) -> tuple[float, float]:
     return 0.0, 0.0 if point.get("symmetric", 0.0) else largest_guaranteed_epsilon(_relative(point))
 
 
-def _lower(point: Point) -> Number:
+#: Nothing is claimed here.
+_NOTHING = Formula(sympy.Integer(0))
+
+
+def _formulas(point: Point) -> tuple[Formula, dict[str, float]]:
     s, epsilon = _relative(point), point["epsilon"]
+    filled = {"s": s, "epsilon": epsilon}
     if point.get("symmetric", 0.0):
-        if epsilon > 1.0:
-            value = 0.0
-        else:
-            # 0/0 only at s = 1/2, epsilon = 1, where (c) says nothing.
-            below = 1.0 - 4.0 * s * s * epsilon * epsilon
-            value = 2.0 * s * s * (1.0 - epsilon * epsilon) / below if below > 0.0 else 0.0
-    else:
-        value = smallest_mass(s) if epsilon <= largest_guaranteed_epsilon(s) * (1.0 + 1e-12) else 0.0
-    return Number(value, {"upper": cantelli(epsilon)})
+        # 0/0 only at s = 1/2, epsilon = 1, where (c) says nothing.
+        speaks = epsilon <= 1.0 and 4.0 * s * s * epsilon * epsilon < 1.0
+        return (_SYMMETRIC if speaks else _NOTHING), filled
+    return (_P_S if epsilon <= largest_guaranteed_epsilon(s) * (1.0 + 1e-12) else _NOTHING), filled
+
+
+def _lower(point: Point) -> Number:
+    formula, filled = _formulas(point)
+    return Number(formula.at(filled), {"upper": cantelli(point["epsilon"])})
 
 
 ANTI_CONCENTRATION = Theorem(
@@ -81,4 +124,6 @@ ANTI_CONCENTRATION = Theorem(
     trivial=lambda p: 0.0,
     source="theory notes, section 4",
     epsilon_range=_range,
+    claims=ANTI_CONCENTRATION_CLAIMS,
+    formulas=_formulas,
 )

@@ -121,17 +121,37 @@ def _parseval_trial(rng: Any) -> bool:
     return premised and holds_on(conclusion, values, masses)
 
 
-def _union_bound(space: str, some: sympy.Expr, events: sympy.IndexedBase, size: sympy.Expr) -> Concluded:
-    premise = leq(some, sympy.Sum(events[_j], (_j, 1, size)))
-    return (premise,), leq(mean(space, some), sympy.Sum(mean(space, events[_j]), (_j, 1, size)))
+def _union_bound(
+    space: str,
+    some: sympy.Expr,
+    events: sympy.IndexedBase,
+    size: sympy.Expr,
+    most: sympy.Expr | None = None,
+) -> Concluded:
+    """With ``most``, a common bound of all the probabilities, the conclusion is ``size`` times it."""
+    covered = leq(some, sympy.Sum(events[_j], (_j, 1, size)))
+    if most is None:
+        return (covered,), leq(mean(space, some), sympy.Sum(mean(space, events[_j]), (_j, 1, size)))
+    return (covered, leq(mean(space, events[_j]), most)), leq(mean(space, some), size * most)
 
 
 def _union_bound_trial(rng: Any) -> bool:
     some, event, M = Random("U", "d"), Random("I", "d"), sympy.Symbol("M", integer=True, positive=True)
+    most = sympy.Symbol("q", nonnegative=True)
     size, outcomes = int(rng.integers(1, 4)), int(rng.integers(1, 5))
     rows = [_integers(rng, outcomes, low=0, high=2) for _ in range(size)]
-    values = {some: np.maximum.reduce(rows), event: rows, M: size}
-    return _holds(_union_bound("d", some, sympy.IndexedBase(event), M), values, {"d": _masses(rng, outcomes)})
+    if rng.integers(2):  # disjoint events: equality
+        rows = [np.asarray([int(y % size == i) for y in range(outcomes)], dtype=object) for i in range(size)]
+    chance = {"d": _masses(rng, outcomes)}
+    largest = max(sum((p * row[y] for y, p in enumerate(chance["d"])), Fraction(0)) for row in rows)
+    values = {some: np.maximum.reduce(rows), event: rows, M: size, most: largest}
+    each = all(
+        holds_on(premise, {**values, _j: i}, chance)
+        for i in range(1, size + 1)
+        for premise in _union_bound("d", some, sympy.IndexedBase(event), M, most)[0]
+    )
+    common = holds_on(_union_bound("d", some, sympy.IndexedBase(event), M, most)[1], values, chance)
+    return each and common and _holds(_union_bound("d", some, sympy.IndexedBase(event), M), values, chance)
 
 
 _TAIL, _t = sympy.Function("TAIL"), sympy.Symbol("t", nonnegative=True)
@@ -295,7 +315,7 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
             ),
             Lemma(
                 "union-bound",
-                r"P(\bigcup_j A_j)\le\sum_j P(A_j), the events given by their indicators",
+                r"E[U]\le\sum_j E[I_j]\le Mq if U\le\sum_{j\le M}I_j pointwise and every E[I_j]\le q (indicators: P of a union)",
                 _union_bound,
                 _union_bound_trial,
             ),

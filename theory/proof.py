@@ -9,10 +9,11 @@ one relation a step. The rule of a step says why its relation holds:
 * :class:`Monotone`: from :math:`a\le b` follows :math:`F(a)\le F(b)` where sympy proves F' >= 0 (or the reverse);
 * :class:`Calculus`: a slack f with f(0) = 0 (and f'(0) = 0) and f' >= 0 (f'' >= 0), or a polynomial without a root of
   odd order in the interval;
+* :class:`Cancel`: a positive factor taken off a product;
 * :class:`Enclosed`: Arb proves slack > 0 on a box by bisection;
 * :class:`Use`: the conclusion of a textbook lemma; :class:`Apply`: a claim of another statement, letters replaced, its
   hypotheses among the cited facts;
-* :class:`Cases`: one relation shown under c >= 0 and under -c >= 0;
+* :class:`Cases`: one relation shown under two cases that exhaust everything;
 * :class:`Prose`: words that no tool checks. They are counted and printed.
 
 :func:`verify` checks every step, that each claim of the statement is the relation of some step and says
@@ -34,6 +35,7 @@ from theory.relation import Relation, is_nonnegative, is_positive, is_zero, put_
 __all__ = [
     "Apply",
     "Calculus",
+    "Cancel",
     "Cases",
     "Claim",
     "Combination",
@@ -62,8 +64,8 @@ class UnprovedError(ValueError):
 class Claim:
     """One inequality or equality that a statement makes, in symbols.
 
-    ``says`` puts it in words. ``where`` lists the hypotheses that are no signs of symbols, ``positive`` the symbols that
-    must be > 0 though their domain includes 0: whoever applies the claim must have established them.
+    ``says`` puts it in words. ``where`` lists the hypotheses that are no signs of symbols, ``positive`` the symbols
+    that must be > 0 though their domain includes 0: whoever applies the claim must have established them.
     """
 
     name: str
@@ -78,13 +80,15 @@ class Given:
     """Something a derivation starts from.
 
     A ``definition`` says what a letter means, or a fact that holds in the setting by that meaning; an ``assumption`` is
-    a hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case split.
+    a hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case split. A definition
+    that makes sense only ``provided`` a relation holds may be cited only once that relation is established.
     """
 
     name: str
     relation: Relation
     why: str
     sort: Literal["definition", "assumption", "case"] = "definition"
+    provided: Relation | None = None
 
 
 class Rule(Protocol):
@@ -324,6 +328,31 @@ class Calculus:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """slack >= 0, from a product a * slack >= 0 (``product``) and a >= k (``factor``) with k > 0."""
+
+    product: str
+    factor: str
+    kind: StepKind = field(default="inequality", init=False)
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """The product and the bound on its first factor."""
+        return (self.product, self.factor)
+
+    def check(self, relation: Relation, facts: Mapping[str, Relation], library: Library) -> None:
+        """Prove that the product is what it should be and that the other factor is positive."""
+        product, factor = facts[self.product], facts[self.factor]
+        if "=" in (relation.op, product.op, factor.op):
+            raise UnprovedError("cancelling proves inequalities only")
+        below, above = _sides(factor)
+        if not is_positive(below, library.positive):
+            raise UnprovedError(f"{below} is not proved positive")
+        if not is_zero(product.slack - above * relation.slack):
+            raise UnprovedError(f"{product} is not {above} times {relation.slack}")
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosed:
     """slack > 0 on a compact ``box`` (letter to a pair of rationals), proved by Arb with bisection.
 
@@ -428,7 +457,11 @@ def _weaker(fact: Relation, premise: Relation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """The relation was shown under a case c >= 0 (step ``first``) and under -c >= 0 (step ``second``)."""
+    """The relation was shown under one case (step ``first``) and under the other (step ``second``).
+
+    The cases ``on`` are c >= 0 and -c >= 0, or c <= 0 and c = k with k a positive symbol that the relation does not
+    mention.
+    """
 
     first: str
     second: str
@@ -443,11 +476,23 @@ class Cases:
     def check(self, relation: Relation, facts: Mapping[str, Relation], library: Library) -> None:
         """The cases exhaust everything and both steps have this relation."""
         one, other = (facts[name] for name in self.on)
-        if "=" in (one.op, other.op) or not is_zero(one.slack + other.slack):
+        if not (_opposite(one, other) or _signs(one, other, relation)):
             raise UnprovedError(f"{one} and {other} do not exhaust the cases")
         for name in self.cites:
             if not relation.same_as(facts[name]):
                 raise UnprovedError(f"{name} shows {facts[name]}, not {relation}")
+
+
+def _opposite(one: Relation, other: Relation) -> bool:
+    return "=" not in (one.op, other.op) and is_zero(one.slack + other.slack)
+
+
+def _signs(one: Relation, other: Relation, relation: Relation) -> bool:
+    """c <= 0, or c = k for some k > 0."""
+    if one.op == "=" or other.op != "=":
+        return False
+    fresh = [k for k in other.rhs.free_symbols - relation.lhs.free_symbols - relation.rhs.free_symbols if k.is_positive]
+    return any(is_zero(one.slack + c) for k in fresh for c in sympy.solve(other.lhs - other.rhs, k))
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,38 +535,68 @@ def verify(derivation: Derivation, claims: tuple[Claim, ...], library: Library) 
 
     Raises :class:`UnprovedError` naming the step or claim that does not hold up.
     """
-    where = derivation.label
-    facts: dict[str, Relation] = {}
-    rests_on: dict[str, frozenset[str]] = {}  # assumptions and open cases beneath each fact
+    state = _State(derivation, library)
     for given in derivation.givens:
-        if given.name in facts:
-            raise UnprovedError(f"{where}: two facts are called {given.name!r}")
-        facts[given.name] = given.relation
-        rests_on[given.name] = frozenset() if given.sort == "definition" else frozenset({given.name})
-    library = Library(library.lemmas, library.claims, derivation.positive)
-    cited: set[str] = set()
+        state.add_given(given)
     for step in derivation.steps:
-        if step.name in facts:
-            raise UnprovedError(f"{where}: two facts are called {step.name!r}")
-        unknown = [name for name in step.rule.cites if name not in facts]
-        if unknown:
-            raise UnprovedError(f"{where}, step {step.name}: cites {', '.join(unknown)}, not established before")
-        if isinstance(step.rule, Cases) and any(name not in facts for name in step.rule.on):
-            raise UnprovedError(f"{where}, step {step.name}: splits on an unknown case")
-        try:
-            step.rule.check(step.relation, facts, library)
-        except UnprovedError as error:
-            raise UnprovedError(f"{where}, step {step.name}: {error}") from error
-        facts[step.name] = step.relation
-        cited.update(step.rule.cites)
-        assumed = frozenset[str]().union(*(rests_on[name] for name in step.rule.cites))
-        if isinstance(step.rule, Cases):
-            cited.update(step.rule.on)
-            one, other = step.rule.on
-            assumed = (rests_on[step.rule.first] - {one}) | (rests_on[step.rule.second] - {other})
-        rests_on[step.name] = assumed
-    established = {claim.name: _established(claim, derivation, facts, rests_on) for claim in claims}
-    idle = [name for name in facts if name not in cited and name not in established.values()]
+        state.add_step(step)
+    established = {claim.name: _established(claim, derivation, state.facts, state.rests_on) for claim in claims}
+    idle = [name for name in state.facts if name not in state.cited and name not in established.values()]
     if idle:
-        raise UnprovedError(f"{where}: {', '.join(idle)} is used by no step and establishes no claim")
+        raise UnprovedError(f"{derivation.label}: {', '.join(idle)} is used by no step and establishes no claim")
     return tuple(step.name for step in derivation.steps if step.rule.kind == "prose")
+
+
+class _State:
+    """Facts known so far, the assumptions and open cases beneath each, and which of them were cited."""
+
+    def __init__(self, derivation: Derivation, library: Library) -> None:
+        self.label = derivation.label
+        self.library = Library(library.lemmas, library.claims, derivation.positive)
+        self.facts: dict[str, Relation] = {}
+        self.rests_on: dict[str, frozenset[str]] = {}
+        self.provided: dict[str, Relation] = {}
+        self.cited: set[str] = set()
+
+    def add_given(self, given: Given) -> None:
+        self._add(given.name, given.relation)
+        self.rests_on[given.name] = frozenset() if given.sort == "definition" else frozenset({given.name})
+        if given.provided is not None:
+            self.provided[given.name] = given.provided
+
+    def add_step(self, step: Step) -> None:
+        where = f"{self.label}, step {step.name}"
+        names = (*step.rule.cites, *(step.rule.on if isinstance(step.rule, Cases) else ()))
+        unknown = [name for name in names if name not in self.facts]
+        if unknown:
+            raise UnprovedError(f"{where}: cites {', '.join(unknown)}, not established before")
+        try:
+            grounds = [*step.rule.cites, *self._provisos(step.rule.cites)]
+            step.rule.check(step.relation, self.facts, self.library)
+        except UnprovedError as error:
+            raise UnprovedError(f"{where}: {error}") from error
+        self._add(step.name, step.relation)
+        self.cited.update(names, grounds)
+        assumed = frozenset[str]().union(*(self.rests_on[name] for name in grounds))
+        if isinstance(step.rule, Cases):
+            one, other = step.rule.on
+            assumed = (self.rests_on[step.rule.first] - {one}) | (self.rests_on[step.rule.second] - {other})
+        self.rests_on[step.name] = assumed
+
+    def _add(self, name: str, relation: Relation) -> None:
+        if name in self.facts:
+            raise UnprovedError(f"{self.label}: two facts are called {name!r}")
+        self.facts[name] = relation
+
+    def _provisos(self, names: tuple[str, ...]) -> list[str]:
+        """Facts that establish what conditional definitions among ``names`` need."""
+        found = []
+        for name in names:
+            if name not in self.provided:
+                continue
+            need = self.provided[name]
+            by = [other for other, fact in self.facts.items() if fact.same_as(need)]
+            if not by:
+                raise UnprovedError(f"{name} holds only if {need}, which is not established")
+            found.append(min(by, key=lambda other: len(self.rests_on[other])))
+        return found

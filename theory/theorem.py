@@ -229,9 +229,9 @@ class Theorem:
     def enclose(self, bits: int = 40, **values: float) -> flint.arb:
         """An Arb ball that contains the value of the statement at the given symbols, exact float64 numbers.
 
-        ``bits`` is the working precision. The default is coarser than float64 on purpose: a float64 result outside that
-        ball is wrong, not rounded. Raises ``ValueError`` where epsilon is missing (a maximiser is no given number) or the
-        statement has no number.
+        ``bits`` is the working precision. The default is coarser than float64 on purpose: a float64 result outside
+        that ball is wrong, not rounded. Raises ``ValueError`` where epsilon is missing (a maximiser is no given number)
+        or the statement has no number.
         """
         if self.evaluator is None or self.formulas is None:
             raise ValueError(f"{self.label} has no number to enclose")
