@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +31,7 @@ MOST = 14
 _ROUNDING = 1e-12
 
 Concluded = tuple[tuple[Relation, ...], Relation]
+Conclude = Callable[..., Concluded]
 
 
 def holds_on(relation: Relation, values: Mapping[sympy.Basic, Any], masses: Mapping[str, Any]) -> bool:
@@ -57,44 +58,44 @@ def _cauchy_schwarz(space: str, a: sympy.Expr, b: sympy.Expr) -> Concluded:
     return (), leq(mean(space, a * b), sympy.sqrt(mean(space, a**2)) * sympy.sqrt(mean(space, b**2)))
 
 
-def _cauchy_schwarz_trial(rng: Any) -> bool:
+def _cauchy_schwarz_trial(rng: Any, conclude: Conclude) -> bool:
     a, b = Random("A"), Random("B")
     size = int(rng.integers(1, 5))
     left = _integers(rng, size)
     right = left * int(rng.integers(-2, 3)) if rng.integers(3) == 0 else _integers(rng, size)
-    return holds_on(_cauchy_schwarz("b", a, b)[1], {a: left, b: right}, {"b": _masses(rng, size)})
+    return holds_on(conclude("b", a, b)[1], {a: left, b: right}, {"b": _masses(rng, size)})
 
 
 def _positivity(space: str, f: sympy.Expr) -> Concluded:
     return (geq(f, 0),), geq(mean(space, f), 0)
 
 
-def _positivity_trial(rng: Any) -> bool:
+def _positivity_trial(rng: Any, conclude: Conclude) -> bool:
     f = Random("f")
     size = int(rng.integers(1, 5))
-    return _holds(_positivity("b", f), {f: _integers(rng, size, low=0)}, {"b": _masses(rng, size)})
+    return _holds(conclude("b", f), {f: _integers(rng, size, low=0)}, {"b": _masses(rng, size)})
 
 
 def _jensen(space: str, f: sympy.Expr) -> Concluded:
     return (geq(f, 0),), leq(mean(space, sympy.sqrt(f)), sympy.sqrt(mean(space, f)))
 
 
-def _jensen_trial(rng: Any) -> bool:
+def _jensen_trial(rng: Any, conclude: Conclude) -> bool:
     f = Random("f", nonnegative=True)
     size = int(rng.integers(1, 5))
     drawn = _integers(rng, size, low=0) if rng.integers(3) else np.full(size, int(rng.integers(0, 9)), dtype=object)
-    return _holds(_jensen("b", f), {f: drawn}, {"b": _masses(rng, size)})
+    return _holds(conclude("b", f), {f: drawn}, {"b": _masses(rng, size)})
 
 
 def _triangle(space: str, a: sympy.Expr, b: sympy.Expr) -> Concluded:
     return (), leq(mean(space, sympy.Abs(a + b)), mean(space, sympy.Abs(a)) + mean(space, sympy.Abs(b)))
 
 
-def _triangle_trial(rng: Any) -> bool:
+def _triangle_trial(rng: Any, conclude: Conclude) -> bool:
     a, b = Random("A"), Random("B")
     size = int(rng.integers(1, 5))
     values = {a: _integers(rng, size), b: _integers(rng, size)}
-    return _holds(_triangle("b", a, b), values, {"b": _masses(rng, size)})
+    return _holds(conclude("b", a, b), values, {"b": _masses(rng, size)})
 
 
 _i, _j = sympy.symbols("i j", integer=True, positive=True)
@@ -106,7 +107,7 @@ def _parseval(space: str, signs: sympy.IndexedBase, weights: sympy.IndexedBase, 
     return (orthonormal,), eq(mean(space, total**2), sympy.Sum(weights[_j] ** 2, (_j, 1, size)))
 
 
-def _parseval_trial(rng: Any) -> bool:
+def _parseval_trial(rng: Any, conclude: Conclude) -> bool:
     s, w, M = Random("s", "x"), Random("w", "d"), sympy.Symbol("M", integer=True, positive=True)
     k = int(rng.integers(1, 3))
     points = list(itertools.product([0, 1], repeat=k))
@@ -115,7 +116,7 @@ def _parseval_trial(rng: Any) -> bool:
     outcomes = int(rng.integers(1, 4))
     values: dict[sympy.Basic, Any] = {s: rows, w: [_integers(rng, outcomes) for _ in rows], M: size}
     masses = {"x": [Fraction(1, len(points))] * len(points), "d": _masses(rng, outcomes)}
-    premises, conclusion = _parseval("x", sympy.IndexedBase(s), sympy.IndexedBase(w), M)
+    premises, conclusion = conclude("x", sympy.IndexedBase(s), sympy.IndexedBase(w), M)
     pairs = itertools.product(range(1, size + 1), repeat=2)
     premised = all(holds_on(p, {**values, _i: i, _j: j}, masses) for i, j in pairs for p in premises)
     return premised and holds_on(conclusion, values, masses)
@@ -135,7 +136,7 @@ def _union_bound(
     return (covered, leq(mean(space, events[_j]), most)), leq(mean(space, some), size * most)
 
 
-def _union_bound_trial(rng: Any) -> bool:
+def _union_bound_trial(rng: Any, conclude: Conclude) -> bool:
     some, event, M = Random("U", "d"), Random("I", "d"), sympy.Symbol("M", integer=True, positive=True)
     most = sympy.Symbol("q", nonnegative=True)
     size, outcomes = int(rng.integers(1, 4)), int(rng.integers(1, 5))
@@ -148,10 +149,10 @@ def _union_bound_trial(rng: Any) -> bool:
     each = all(
         holds_on(premise, {**values, _j: i}, chance)
         for i in range(1, size + 1)
-        for premise in _union_bound("d", some, sympy.IndexedBase(event), M, most)[0]
+        for premise in conclude("d", some, sympy.IndexedBase(event), M, most)[0]
     )
-    common = holds_on(_union_bound("d", some, sympy.IndexedBase(event), M, most)[1], values, chance)
-    return each and common and _holds(_union_bound("d", some, sympy.IndexedBase(event), M), values, chance)
+    common = holds_on(conclude("d", some, sympy.IndexedBase(event), M, most)[1], values, chance)
+    return each and common and _holds(conclude("d", some, sympy.IndexedBase(event), M), values, chance)
 
 
 _TAIL, _t = sympy.Function("TAIL"), sympy.Symbol("t", nonnegative=True)
@@ -162,7 +163,7 @@ def _layer_cake(value: sympy.Expr, tail: sympy.Lambda, cut: sympy.Expr) -> Concl
     return premises, leq(value, cut + sympy.Integral(tail(_t), (_t, cut, 1)))
 
 
-def _layer_cake_trial(rng: Any) -> bool:
+def _layer_cake_trial(rng: Any, conclude: Conclude) -> bool:
     """T on a grid of [0, 1) under the least m (1 - t)^n above its tail; and the law whose tail *is* (1 - t)^n."""
     power, steps = int(rng.integers(1, 5)), int(rng.integers(1, 5))
     masses = _masses(rng, steps)
@@ -173,7 +174,7 @@ def _layer_cake_trial(rng: Any) -> bool:
     cut = Fraction(int(rng.integers(0, 9)), 8)
     for mean_T, m, start in ((value, least, cut), (Fraction(1, power + 1), Fraction(1), Fraction(0))):
         tail = sympy.Lambda(_t, _rational(m) * (1 - _t) ** power)
-        _, conclusion = _layer_cake(_rational(mean_T), tail, _rational(start))
+        _, conclusion = conclude(_rational(mean_T), tail, _rational(start))
         if not sympy.simplify(conclusion.slack.doit()) >= 0:
             return False
     return True
@@ -191,7 +192,7 @@ def _martingale(
     return premises, eq(mean(space, total**2), sympy.Sum(mean(space, differences[_j] ** 2), (_j, 1, size)))
 
 
-def _martingale_trial(rng: Any) -> bool:
+def _martingale_trial(rng: Any, conclude: Conclude) -> bool:
     """Steps of +-size with a size that depends on the past, weighted to conditional mean zero."""
     D, T = Random("D"), sympy.Symbol("T", integer=True, positive=True)
     length = int(rng.integers(1, 4))
@@ -208,26 +209,26 @@ def _martingale_trial(rng: Any) -> bool:
     ]
     rows = [[ends[w[:t]][w[t]] for w in paths] for t in range(length)]
     conditionals = tuple(_rational((1 - p) * ends[past][0] + p * ends[past][1]) for past, p in up.items())
-    return _holds(_martingale("b", sympy.IndexedBase(D), T, conditionals), {D: rows, T: length}, {"b": chance})
+    return _holds(conclude("b", sympy.IndexedBase(D), T, conditionals), {D: rows, T: length}, {"b": chance})
 
 
 def _chernoff(space: str, event: sympy.Expr, exponent: sympy.Expr) -> Concluded:
     return (eq(event**2, event), geq(event * exponent, 0)), leq(mean(space, event), mean(space, sympy.exp(exponent)))
 
 
-def _chernoff_trial(rng: Any) -> bool:
+def _chernoff_trial(rng: Any, conclude: Conclude) -> bool:
     event, S = Random("I"), Random("S")
     size = int(rng.integers(1, 5))
     drawn = _integers(rng, size, low=-3, high=2)
     values = {S: drawn, event: np.asarray([int(v >= 0) for v in drawn], dtype=object)}
-    return _holds(_chernoff("b", event, S), values, {"b": _masses(rng, size)})
+    return _holds(conclude("b", event, S), values, {"b": _masses(rng, size)})
 
 
 def _independence(product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr) -> Concluded:
     return (), eq(mean("d", product), mean(space, factor) ** n)
 
 
-def _independence_trial(rng: Any) -> bool:
+def _independence_trial(rng: Any, conclude: Conclude) -> bool:
     P, f, n = Random("P", "d"), Random("f"), sympy.Symbol("n", integer=True, positive=True)
     size, draws = int(rng.integers(1, 4)), int(rng.integers(1, 4))
     drawn, masses = _integers(rng, size), _masses(rng, size)
@@ -235,14 +236,14 @@ def _independence_trial(rng: Any) -> bool:
     product = [math.prod(drawn[i] for i in sample) for sample in samples]
     chance = [math.prod((masses[i] for i in sample), start=Fraction(1)) for sample in samples]
     values = {P: product, f: drawn, n: draws}
-    return _holds(_independence(P, "b", f, n), values, {"b": masses, "d": chance})
+    return _holds(conclude(P, "b", f, n), values, {"b": masses, "d": chance})
 
 
 def _blackwell(value_fine: sympy.Expr, value_coarse: sympy.Expr, law: sympy.Expr, garbled: sympy.Expr) -> Concluded:
     return (eq(law, garbled),), geq(value_fine, value_coarse)
 
 
-def _blackwell_trial(rng: Any) -> bool:
+def _blackwell_trial(rng: Any, conclude: Conclude) -> bool:
     """Bayes values of a random experiment and of a random garbling of it, by enumeration."""
     hypotheses, signals, coarse, actions = (int(k) for k in rng.integers(1, 4, 4))
     prior = _masses(rng, hypotheses)
@@ -263,14 +264,14 @@ def _blackwell_trial(rng: Any) -> bool:
         return best
 
     a, b, law = sympy.Symbol("a"), sympy.Symbol("b"), sympy.Symbol("law")
-    return _holds(_blackwell(a, b, law, law), {a: value(fine), b: value(blurred), law: blurred[0][0]}, {})
+    return _holds(conclude(a, b, law, law), {a: value(fine), b: value(blurred), law: blurred[0][0]}, {})
 
 
 def _knuth_morris_pratt(after: sympy.Expr, from_state: sympy.Expr) -> Concluded:
     return (), eq(after, from_state)
 
 
-def _knuth_morris_pratt_trial(rng: Any) -> bool:
+def _knuth_morris_pratt_trial(rng: Any, conclude: Conclude) -> bool:
     """Random gold and random words, the longest matching suffix found by trying every length."""
     gold = [int(a) for a in rng.integers(0, 2, int(rng.integers(1, 6)))]
     word = [int(a) for a in rng.integers(0, 2, int(rng.integers(0, 9)))]
@@ -285,7 +286,7 @@ def _knuth_morris_pratt_trial(rng: Any) -> bool:
         return True
     a, b = sympy.Symbol("a"), sympy.Symbol("b")
     values = {a: longest([*word, token]), b: longest([*gold[:kept], token])}
-    return _holds(_knuth_morris_pratt(a, b), values, {})
+    return _holds(conclude(a, b), values, {})
 
 
 def _holds(concluded: Concluded, values: Mapping[sympy.Basic, Any], masses: Mapping[str, Any]) -> bool:
@@ -315,7 +316,8 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
             ),
             Lemma(
                 "union-bound",
-                r"E[U]\le\sum_j E[I_j]\le Mq if U\le\sum_{j\le M}I_j pointwise and every E[I_j]\le q (indicators: P of a union)",
+                r"E[U]\le\sum_{j\le M}E[I_j]\le Mq if U\le\sum_j I_j pointwise and every E[I_j]\le q; for indicators, the"
+                r" probability of a union",
                 _union_bound,
                 _union_bound_trial,
             ),

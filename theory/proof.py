@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
 import sympy
 
 from theory.relation import Relation, is_nonnegative, is_positive, is_zero, put_in
@@ -50,7 +51,10 @@ __all__ = [
     "Step",
     "UnprovedError",
     "Use",
+    "Verified",
     "verify",
+    "verify_claims",
+    "verify_steps",
 ]
 
 StepKind = Literal["identity", "inequality", "lemma", "application", "prose"]
@@ -120,14 +124,19 @@ class Step:
 class Lemma:
     """A textbook lemma: ``conclude(**arguments)`` gives its premises and its conclusion for those arguments.
 
-    ``trial(rng)`` draws a random instance of its hypotheses and returns True if premises and conclusion, computed by
-    enumeration from ``conclude`` itself, hold there.
+    ``trial(rng, conclude)`` draws a random instance of the hypotheses and says whether premises and conclusion, as the
+    template ``conclude`` states them, hold there by enumeration.
     """
 
     label: str
     statement: str
     conclude: Callable[..., tuple[tuple[Relation, ...], Relation]]
-    trial: Callable[[object], bool]
+    trial: Callable[[np.random.Generator, Callable[..., tuple[tuple[Relation, ...], Relation]]], bool]
+
+    def holds(self, trials: int, seed: int = 0) -> bool:
+        """The template held on every one of ``trials`` random instances."""
+        rng = np.random.default_rng(seed)
+        return all(self.trial(rng, self.conclude) for _ in range(trials))
 
 
 @dataclass(frozen=True, slots=True)
@@ -535,23 +544,34 @@ def verify(derivation: Derivation, claims: tuple[Claim, ...], library: Library) 
 
     Raises :class:`UnprovedError` naming the step or claim that does not hold up.
     """
-    state = _State(derivation, library)
+    verify_claims(verify_steps(derivation, library), claims)
+    return tuple(step.name for step in derivation.steps if step.rule.kind == "prose")
+
+
+def verify_steps(derivation: Derivation, library: Library) -> Verified:
+    """Check every step in order. Raises :class:`UnprovedError` naming the step that does not hold up."""
+    state = Verified(derivation, library)
     for given in derivation.givens:
         state.add_given(given)
     for step in derivation.steps:
         state.add_step(step)
-    established = {claim.name: _established(claim, derivation, state.facts, state.rests_on) for claim in claims}
+    return state
+
+
+def verify_claims(state: Verified, claims: tuple[Claim, ...]) -> None:
+    """Check that verified steps establish every claim, and that none is idle. Raises :class:`UnprovedError`."""
+    label = state.derivation.label
+    established = {c.name: _established(c, state.derivation, state.facts, state.rests_on) for c in claims}
     idle = [name for name in state.facts if name not in state.cited and name not in established.values()]
     if idle:
-        raise UnprovedError(f"{derivation.label}: {', '.join(idle)} is used by no step and establishes no claim")
-    return tuple(step.name for step in derivation.steps if step.rule.kind == "prose")
+        raise UnprovedError(f"{label}: {', '.join(idle)} is used by no step and establishes no claim")
 
 
-class _State:
+class Verified:
     """Facts known so far, the assumptions and open cases beneath each, and which of them were cited."""
 
     def __init__(self, derivation: Derivation, library: Library) -> None:
-        self.label = derivation.label
+        self.derivation, self.label = derivation, derivation.label
         self.library = Library(library.lemmas, library.claims, derivation.positive)
         self.facts: dict[str, Relation] = {}
         self.rests_on: dict[str, frozenset[str]] = {}
@@ -559,12 +579,14 @@ class _State:
         self.cited: set[str] = set()
 
     def add_given(self, given: Given) -> None:
+        """Take a given for granted."""
         self._add(given.name, given.relation)
         self.rests_on[given.name] = frozenset() if given.sort == "definition" else frozenset({given.name})
         if given.provided is not None:
             self.provided[given.name] = given.provided
 
     def add_step(self, step: Step) -> None:
+        """Check a step and add its relation. Raises :class:`UnprovedError`."""
         where = f"{self.label}, step {step.name}"
         names = (*step.rule.cites, *(step.rule.on if isinstance(step.rule, Cases) else ()))
         unknown = [name for name in names if name not in self.facts]
