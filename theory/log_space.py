@@ -16,11 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "chance_on_top",
     "log_binomial_pmf",
     "log_of_minus_log_complement",
     "log_sum_above",
     "log_sum_below",
+    "loss_on_top",
     "mean_reciprocal_count",
+    "mean_reciprocal_loss",
+    "truncated_root",
     "xlogy_count",
 ]
 
@@ -113,3 +117,65 @@ def mean_reciprocal_count(log_M: float, log_q: ArrayLike) -> Floats:
     none = hits < 1e-300
     ratio = -np.expm1(-exponent) * np.exp(-np.where(none, 0.0, log_M + log_q))
     return np.where(none, 1.0, ratio)
+
+
+def mean_reciprocal_loss(log_M: float, log_q: ArrayLike) -> Floats:
+    r"""1 - psi_M(q) = E[K/(1+K)], K ~ Bin(M-1, q), without cancellation where psi is close to 1.
+
+    With u = Mq and x = -M log(1-q) it is :math:`[(e^{-x}-1+x)-(x-u)]/u`; both brackets by their series where they are
+    small. Shape of ``log_q``.
+    """
+    log_q = np.minimum(np.asarray(log_q, dtype=np.float64), 0.0)
+    q = np.exp(log_q)
+    scarce = (log_M + log_q < math.log(0.1)) & (q < 0.1)
+    inner = np.where(scarce, log_q, -math.inf)
+    small, hits = np.exp(inner), np.exp(log_M + inner)  # q and u = Mq where both are below 0.1, else 0
+    tail = np.zeros_like(small)  # (-log(1-q) - q)/q^2 = 1/2 + q/3 + q^2/4 + ...
+    for power in range(18, 1, -1):
+        tail = tail * small + 1.0 / power
+    x = hits * (1.0 + small * tail)
+    curve = np.zeros_like(small)  # (e^-x - 1 + x)/x^2 = 1/2 - x/6 + x^2/24 - ...
+    for power in range(12, 1, -1):
+        curve = 1.0 / math.factorial(power) - x * curve
+    near = hits * curve * (x / np.where(hits > 0.0, hits, 1.0)) ** 2 - small * tail
+    return np.where(scarce, np.maximum(near, 0.0), 1.0 - mean_reciprocal_count(log_M, log_q))
+
+
+def _log_alone(log_M: float, log_q: Floats) -> tuple[Floats, Floats]:
+    """(log (1-q_>)^(M-1), log (1-q_>)): none of M - 1 others above level k; ``log_q`` is the log pmf of a level."""
+    log_above = log_sum_above(log_q)[1:]
+    log_rest = np.logaddexp.accumulate(log_q)  # log(1 - q_>), without cancellation
+    # log(1 - q_>) to full relative precision: from q_> where it is small, from the lower sum where it is not.
+    from_below = np.log(np.maximum(-log_rest, np.finfo(float).tiny))
+    log_cost = np.where(log_above < -math.log(2.0), log_of_minus_log_complement(log_above), from_below)
+    others = log_M + math.log1p(-math.exp(-log_M)) if log_M > 0.0 else -math.inf
+    return -np.exp(np.minimum(others + log_cost, 700.0)), log_rest
+
+
+def chance_on_top(log_M: float, log_q: Floats) -> Floats:
+    r"""P(the truth is picked | its level is k), shape of ``log_q``: none of M - 1 others above, a fair draw among ties.
+
+    Their levels are independent with log pmf ``log_q``. With :math:`q_>` and :math:`q_\ge` its tails beyond and from k
+    the chance is :math:`\int_0^1(1-q_\ge+q_=t)^{M-1}dt=[(1-q_>)^M-(1-q_\ge)^M]/(Mq_=)`, which is
+    :math:`(1-q_>)^{M-1}\psi_M(q_=/(1-q_>))`. Any M; 0 where it underflows.
+    """
+    log_alone, log_rest = _log_alone(log_M, log_q)
+    return np.asarray(np.exp(log_alone) * mean_reciprocal_count(log_M, log_q - log_rest))
+
+
+def loss_on_top(log_M: float, log_q: Floats) -> Floats:
+    """1 - :func:`chance_on_top` without cancellation: some other is above, or none is and the fair draw misses."""
+    log_alone, log_rest = _log_alone(log_M, log_q)
+    return np.asarray(-np.expm1(log_alone) + np.exp(log_alone) * mean_reciprocal_loss(log_M, log_q - log_rest))
+
+
+def truncated_root(log_M: float, log_b: Floats, log_likelihood: Floats) -> tuple[float, int]:
+    r"""(B, K): :math:`B=\min_K\{\sqrt{M^{-1}\sum_{k\le K}b_k\ell_k}+\sum_{k>K}b_k\}` and the K that attains it.
+
+    From the logs of the pmf b and of the likelihood ratios l, shape (n+1,). K = -1 keeps nothing (B = 1).
+    """
+    kept, beyond = log_sum_below(log_b + log_likelihood), log_sum_above(log_b)
+    first = np.exp(np.minimum(0.5 * (kept - log_M), 1.0))  # above 1 it cannot be the minimum: K = -1 gives 1
+    bounds = first + np.exp(beyond)
+    best = int(np.argmin(bounds))
+    return float(min(bounds[best], 1.0)), best - 1

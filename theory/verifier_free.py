@@ -25,18 +25,10 @@ import math
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from theory.chi2_ball import ANY_LAW
-from theory.log_space import (
-    log_binomial_pmf,
-    log_of_minus_log_complement,
-    log_sum_above,
-    log_sum_below,
-    mean_reciprocal_count,
-    xlogy_count,
-)
-from theory.notation import LN2, log_M, log_M_minus_1
+from theory.log_space import chance_on_top, log_binomial_pmf, truncated_root, xlogy_count
+from theory.notation import log_M, log_M_minus_1
 from theory.theorem import Assumption, Family, Instance, Number, Point, Theorem
 
 __all__ = [
@@ -161,12 +153,7 @@ def information_bound(n: int, log2_M: float, epsilon: float) -> tuple[float, int
     with np.errstate(divide="ignore"):
         log_up, log_down = math.log1p(epsilon), float(np.log1p(-epsilon))
     log_likelihood = agreements * log_up + xlogy_count(n - agreements, log_down)
-    kept = log_sum_below(log_b + log_likelihood)
-    beyond = log_sum_above(log_b)
-    first = np.exp(np.minimum(0.5 * (kept - log_M(log2_M)), 1.0))  # above 1 it cannot be the minimum: K = -1 gives 1
-    bounds = first + np.exp(beyond)
-    best = int(np.argmin(bounds))
-    return float(min(bounds[best], 1.0)), best - 1
+    return truncated_root(log_M(log2_M), log_b, log_likelihood)
 
 
 def _vf_lower_truncated(point: Point) -> Number:
@@ -247,18 +234,4 @@ def mle_success_codebook(n: int, log2_M: float, epsilon: float) -> float:
     Exact; any M; O(n). 0 < epsilon <= 1.
     """
     log_b = log_binomial_pmf(n, (1.0 + epsilon) / 2.0, (1.0 - epsilon) / 2.0)
-    return min(float(np.exp(log_b) @ _mle_success_by_level(n, log_M(log2_M))), 1.0)
-
-
-def _mle_success_by_level(n: int, log_size: float) -> NDArray[np.float64]:
-    """P(truth is picked | it agrees k times), k = 0..n: no one above, and a fair draw among those level with it."""
-    log_q = log_binomial_pmf(n, 0.5)
-    log_above = log_sum_above(log_q)[1:]
-    # (1-q_>)^M [1 - (1 - q_=/(1-q_>))^M]/(M q_=): the bracket over M q is psi_M of the conditional probability.
-    log_rest = np.logaddexp.accumulate(log_q)  # log(1 - q_>), without cancellation
-    # log(1 - q_>) to full relative precision: from q_> where it is small, from the lower sum where it is not.
-    from_below = np.log(np.maximum(-log_rest, np.finfo(float).tiny))
-    log_cost = np.where(log_above < -LN2, log_of_minus_log_complement(log_above), from_below)
-    log_alone = -np.exp(np.minimum(log_size + log_cost, 700.0)) - log_rest
-    chance: NDArray[np.float64] = np.exp(log_alone) * mean_reciprocal_count(log_size, log_q - log_rest)
-    return chance
+    return min(float(np.exp(log_b) @ chance_on_top(log_M(log2_M), log_binomial_pmf(n, 0.5))), 1.0)
