@@ -33,10 +33,12 @@ class Relation:
         return self.lhs - self.rhs if self.op == ">=" else self.rhs - self.lhs
 
     def subs(self, replacements: Mapping[sympy.Basic, sympy.Expr]) -> Relation:
-        """The same relation with every key replaced at once, expectations expanded anew."""
-        return Relation(
-            self.lhs.subs(replacements, simultaneous=True), self.op, self.rhs.subs(replacements, simultaneous=True)
-        )
+        """The same relation with every key replaced at once, expectations expanded anew.
+
+        Not by sympy's ``subs``: its placeholders are constants on every space, and an expectation of one would vanish.
+        """
+        exchange = {key: sympy.sympify(value) for key, value in replacements.items()}
+        return Relation(self.lhs.xreplace(exchange), self.op, self.rhs.xreplace(exchange))
 
     def same_as(self, other: Relation) -> bool:
         """Both sides are provably equal and the sign is the same."""
