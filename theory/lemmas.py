@@ -301,47 +301,47 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
         for lemma in (
             Lemma(
                 "cauchy-schwarz",
-                r"E[AB]\le\sqrt{E[A^2]}\sqrt{E[B^2]} for A, B square-integrable on one space",
+                r"$E[AB]\le\sqrt{E[A^2]}\sqrt{E[B^2]}$ for square-integrable $A, B$ on one space",
                 _cauchy_schwarz,
                 _cauchy_schwarz_trial,
             ),
-            Lemma("positivity", r"f\ge0 pointwise implies E[f]\ge0", _positivity, _positivity_trial),
-            Lemma("jensen", r"E[\sqrt f]\le\sqrt{E[f]} for f\ge0", _jensen, _jensen_trial),
-            Lemma("triangle", r"E|A+B|\le E|A|+E|B|", _triangle, _triangle_trial),
+            Lemma("positivity", r"$f\ge0$ pointwise implies $E[f]\ge0$", _positivity, _positivity_trial),
+            Lemma("jensen", r"$E[\sqrt f]\le\sqrt{E[f]}$ for $f\ge0$", _jensen, _jensen_trial),
+            Lemma("triangle", r"$E|A+B|\le E|A|+E|B|$", _triangle, _triangle_trial),
             Lemma(
                 "parseval",
-                r"E_x(\sum_j s_jw_j)^2=\sum_j w_j^2 if E_x[s_is_j]=\delta_{ij} and w is constant in x",
+                r"$E_x(\sum_j s_jw_j)^2=\sum_j w_j^2$ if $E_x[s_is_j]=\delta_{ij}$ and w is constant in x",
                 _parseval,
                 _parseval_trial,
             ),
             Lemma(
                 "union-bound",
-                r"E[U]\le\sum_{j\le M}E[I_j]\le Mq if U\le\sum_j I_j pointwise and every E[I_j]\le q; for indicators, the"
-                r" probability of a union",
+                r"$E[U]\le\sum_{j\le M}E[I_j]\le Mq$ if $U\le\sum_j I_j$ pointwise and every $E[I_j]\le q$;"
+                r" for indicators, the probability of a union",
                 _union_bound,
                 _union_bound_trial,
             ),
             Lemma(
                 "layer-cake",
-                r"E[T]\le u+\int_u^1 G(t)\,dt for T\in[0,1] with P(T>t)\le G(t) and u\in[0,1]",
+                r"$E[T]\le u+\int_u^1 G(t)\,dt$ for $T\in[0,1]$ with $P(T>t)\le G(t)$ and $u\in[0,1]$",
                 _layer_cake,
                 _layer_cake_trial,
             ),
             Lemma(
                 "martingale-orthogonality",
-                r"E(\sum_t D_t)^2=\sum_t E[D_t^2] if E[D_t|D_1..D_{t-1}]=0 for every t",
+                r"$E(\sum_t D_t)^2=\sum_t E[D_t^2]$ if $E[D_t|D_1..D_{t-1}]=0$ for every t",
                 _martingale,
                 _martingale_trial,
             ),
             Lemma(
                 "chernoff",
-                r"P(A)\le E[e^S] for an event A on which S\ge0",
+                r"$P(A)\le E[e^S]$ for an event A on which $S\ge0$",
                 _chernoff,
                 _chernoff_trial,
             ),
             Lemma(
                 "independence",
-                r"E\prod_{t=1}^n f(Z_t)=(E f)^n for n independent draws Z_t",
+                r"$E\prod_{t=1}^n f(Z_t)=(E f)^n$ for n independent draws $Z_t$",
                 _independence,
                 _independence_trial,
             ),
@@ -353,8 +353,8 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
             ),
             Lemma(
                 "knuth-morris-pratt",
-                r"if y_1..y_k is the longest prefix of y that ends w, then the longest prefix of y that ends wa is the"
-                r" longest that ends y_1..y_ka",
+                r"if $y_1..y_k$ is the longest prefix of y that ends w, then the longest prefix of y that ends wa"
+                r" is the longest that ends $y_1..y_ka$",
                 _knuth_morris_pratt,
                 _knuth_morris_pratt_trial,
             ),

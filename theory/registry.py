@@ -12,24 +12,67 @@ import theory
 from theory.proof import Derivation, Library
 from theory.theorem import Theorem
 
-__all__ = ["derivation", "derivations", "library", "theorem", "theorems"]
+__all__ = ["ORDER", "derivation", "derivations", "library", "room_of", "theorem", "theorems"]
 
 
 @functools.cache
 def theorems() -> Mapping[str, Theorem]:
     """All statements, label to object. Raises ``RuntimeError`` if two carry one label."""
     found: dict[str, Theorem] = {}
-    for info in pkgutil.iter_modules(theory.__path__):
-        if info.name.startswith("_"):
-            continue
-        for value in vars(importlib.import_module(f"theory.{info.name}")).values():
+    for name in _rooms():
+        for value in vars(importlib.import_module(f"theory.{name}")).values():
             if isinstance(value, Theorem) and found.setdefault(value.label, value) is not value:
                 raise RuntimeError(f"two statements are labelled {value.label!r}")
-    return MappingProxyType(found)
+    return MappingProxyType({label: found[label] for label in sorted(found, key=_place)})
+
+
+def _rooms() -> list[str]:
+    return [m.name for m in pkgutil.iter_modules(theory.__path__) if not (m.name.startswith("_") or m.ispkg)]
+
+
+#: The order in which statements are told; a label that is not here comes last, by name.
+ORDER = (
+    "heterogeneity-identity",
+    "chi2-expert",
+    "expert-heterogeneity",
+    "anti-concentration",
+    "verifier-erm",
+    "verifier-noisy",
+    "vb-upper-top-c",
+    "vb-upper-best-of-n",
+    "vf-lower",
+    "vf-lower-truncated",
+    "vf-upper",
+    "gap-regret",
+    "gap-ball",
+    "gap-free",
+    "garbling",
+    "crossover-vf-wins",
+    "planted-law",
+)
+
+
+def _place(label: str) -> tuple[int, str]:
+    return (ORDER.index(label) if label in ORDER else len(ORDER), label)
+
+
+def room_of(label: str) -> str:
+    """Name of the module of :mod:`theory` that states ``label``: the one that defines it, not one that imports it."""
+    statement = theorem(label)
+    rooms = [name for name in _rooms() if statement in vars(importlib.import_module(f"theory.{name}")).values()]
+    exported = [
+        name
+        for name in rooms
+        if any(
+            vars(importlib.import_module(f"theory.{name}"))[public] is statement
+            for public in importlib.import_module(f"theory.{name}").__all__
+        )
+    ]
+    return exported[0]
 
 
 def theorem(label: str) -> Theorem:
-    """The statement labelled ``label``. Raises ``KeyError`` with the known labels."""
+    """The statement labelled ``label``. Raises ``KeyError`` whose message lists the known labels."""
     known = theorems()
     if label not in known:
         raise KeyError(f"{label!r} is no statement: expected one of {', '.join(sorted(known))}")

@@ -1,0 +1,207 @@
+"""Statements and derivations as text, LaTeX, Markdown or plain data; nothing here decides anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from theory.lemmas import LEMMAS
+from theory.notation import SYMBOLS
+from theory.proof import Apply, Combination, Derivation, Step, Use
+from theory.relation import Relation
+from theory.symbols import latex_of
+from theory.theorem import Theorem
+
+__all__ = ["FORMATS", "derivation_data", "listing", "shown_derivation", "shown_theorem", "theorem_data"]
+
+FORMATS = ("text", "latex", "markdown", "json")
+
+
+def _relation_data(relation: Relation) -> dict[str, str]:
+    return {"text": str(relation), "latex": relation.latex(latex_of())}
+
+
+def theorem_data(statement: Theorem) -> dict[str, Any]:
+    """A statement as plain data."""
+    return {
+        "label": statement.label,
+        "kind": statement.kind,
+        "statement": statement.statement,
+        "bounds": statement.bounds,
+        "units": statement.units,
+        "family": {"name": statement.family.name, "description": statement.family.description},
+        "required": list(statement.required),
+        "optional": list(statement.optional),
+        "symbols": {
+            name: {
+                "latex": SYMBOLS[name].latex,
+                "meaning": statement.meanings.get(name, SYMBOLS[name].meaning),
+                "unit": SYMBOLS[name].unit,
+                "domain": SYMBOLS[name].domain,
+            }
+            for name in statement.parameters
+        },
+        "assumptions": [{"name": a.name, "required": a.required} for a in statement.assumptions],
+        "claims": [
+            {
+                "name": claim.name,
+                "says": claim.says,
+                **_relation_data(claim.relation),
+                "where": [_relation_data(r) for r in claim.where],
+                "positive": [str(symbol) for symbol in claim.positive],
+            }
+            for claim in statement.claims
+        ],
+        "uses": list(statement.uses),
+        "source": statement.source,
+        "has_number": statement.evaluator is not None,
+    }
+
+
+def derivation_data(proof: Derivation) -> dict[str, Any]:
+    """A derivation as plain data."""
+    return {
+        "label": proof.label,
+        "givens": [
+            {"name": g.name, "sort": g.sort, "why": g.why, **_relation_data(g.relation)}
+            | ({"provided": _relation_data(g.provided)} if g.provided is not None else {})
+            for g in proof.givens
+        ],
+        "steps": [
+            {
+                "name": step.name,
+                "kind": step.rule.kind,
+                "rule": type(step.rule).__name__,
+                "by": _by(step),
+                "cites": list(dict.fromkeys(step.rule.cites)),
+                "why": step.why,
+                **_relation_data(step.relation),
+            }
+            for step in proof.steps
+        ],
+        "counts": proof.counts(),
+    }
+
+
+def _by(step: Step) -> str:
+    """The rule in words, without what it cites."""
+    rule = step.rule
+    if isinstance(rule, Use):
+        return f"lemma {rule.lemma}"
+    if isinstance(rule, Apply):
+        return f"{rule.label} ({rule.claim})"
+    if isinstance(rule, Combination):
+        return "combination " + " + ".join(_term(*term) for term in rule.terms)
+    return {
+        "Identity": "identity",
+        "Monotone": "monotone function",
+        "Calculus": "calculus",
+        "Cancel": "positive factor",
+        "Enclosed": "interval arithmetic",
+        "Cases": "cases",
+        "Prose": "PROSE, not checked",
+    }.get(type(rule).__name__, type(rule).__name__.lower())
+
+
+def _term(multiplier: object, *names: object) -> str:
+    """One term of a combination: the multiplier in brackets, then the facts whose slacks it multiplies."""
+    return "(" + ") (".join(map(str, (multiplier, *names))) + ")"
+
+
+def listing(statements: Sequence[Theorem], form: str) -> str:
+    """All statements: label, kind, what is bounded."""
+    if form == "json":
+        return json.dumps([theorem_data(t) for t in statements], indent=1)
+    if form == "markdown":
+        rows = [f"| [{t.label}]({t.label}.md) | {t.kind} | {t.bounds} | {t.units} |" for t in statements]
+        return "\n".join(["| label | kind | what is bounded | unit |", "|---|---|---|---|", *rows])
+    if form == "latex":
+        return "\n".join(rf"\item[\texttt{{{t.label}}}] ({t.kind}) \({t.statement}\)" for t in statements)
+    return "\n".join(f"{t.label:22s} {t.kind:9s} {t.bounds}" for t in statements)
+
+
+def shown_theorem(statement: Theorem, form: str, tightness: str = "") -> str:
+    """One statement with its assumptions, symbols and claims."""
+    data = theorem_data(statement)
+    if form == "json":
+        return json.dumps(data | ({"tightness": tightness} if tightness else {}), indent=1)
+    if form == "latex":
+        claims = "\n".join(rf"\[ {c['latex']} \]  % {c['name']}" for c in data["claims"])
+        return f"% {data['label']} ({data['kind']}): {data['bounds']}\n\\[ {data['statement']} \\]\n{claims}"
+    if form == "markdown":
+        return _theorem_markdown(data, tightness)
+    lines = [f"{data['label']} ({data['kind']}, {data['units']}): {data['bounds']}", f"  {data['statement']}"]
+    lines.append(f"family: {data['family']['name']}: {data['family']['description']}")
+    lines += [f"assumes{'' if a['required'] else ' (informs only)'}: {a['name']}" for a in data["assumptions"]]
+    for name, symbol in data["symbols"].items():
+        need = "" if name in data["required"] else " (optional)"
+        lines.append(f"symbol {name}{need}: {symbol['meaning']} [{symbol['unit']}], {symbol['domain']}")
+    for claim in data["claims"]:
+        lines.append(f"claim {claim['name']}: {claim['text']}   ({claim['says']})")
+        lines += [f"  where {r['text']}" for r in claim["where"]]
+        lines += [f"  where {', '.join(claim['positive'])} > 0"] if claim["positive"] else []
+    lines.append(f"uses: {', '.join(data['uses']) or 'nothing'}")
+    lines += [f"tightness: {tightness}"] if tightness else []
+    return "\n".join([*lines, f"source: {data['source']}"])
+
+
+def _theorem_markdown(data: Mapping[str, Any], tightness: str) -> str:
+    lines = [f"# `{data['label']}`", "", f"*{data['kind']}*: {data['bounds']} ({data['units']}).", ""]
+    lines += ["$$", data["statement"], "$$", "", "## Assumptions", ""]
+    lines += [f"* {a['name']}{'' if a['required'] else ' (informs only)'}" for a in data["assumptions"]]
+    lines += [f"* family: {data['family']['name']} ({data['family']['description']})", "", "## Symbols", ""]
+    lines += ["| in code | symbol | meaning | unit | values |", "|---|---|---|---|---|"]
+    for name, symbol in data["symbols"].items():
+        need = "" if name in data["required"] else " (optional)"
+        lines.append(
+            f"| `{name}`{need} | ${symbol['latex']}$ | {symbol['meaning']} | {symbol['unit']} | {symbol['domain']} |"
+        )
+    lines += ["", "## Claims", "", "What is proved, in the symbols that the number is compiled from.", ""]
+    for claim in data["claims"]:
+        lines += [f"* **{claim['name']}**: {claim['says']}", "", "  $$", f"  {claim['latex']}", "  $$"]
+        conditions = [f"${r['latex']}$" for r in claim["where"]]
+        conditions += [f"${symbol} > 0$" for symbol in claim["positive"]]
+        lines += ["", f"  where {', '.join(conditions)}"] if conditions else []
+        lines.append("")
+    if tightness:
+        lines += ["## Tightness", "", tightness, ""]
+    return "\n".join(lines)
+
+
+def shown_derivation(proof: Derivation, form: str) -> str:
+    """The whole derivation, step by step."""
+    data = derivation_data(proof)
+    if form == "json":
+        return json.dumps(data, indent=1)
+    if form == "latex":
+        rows = [rf"{s['latex']} && \text{{{s['name']}: {s['by']}}} \\" for s in data["steps"]]
+        return "\n".join([f"% {data['label']}", r"\begin{align*}", *rows, r"\end{align*}"])
+    if form == "markdown":
+        return _derivation_markdown(data)
+    lines = [f"{data['label']}: " + ", ".join(f"{count} {kind}" for kind, count in data["counts"].items() if count)]
+    lines += [f"  {g['sort']:10s} {g['name']}: {g['text']}   ({g['why']})" for g in data["givens"]]
+    for i, step in enumerate(data["steps"], 1):
+        grounds = f" of {', '.join(step['cites'])}" if step["cites"] else ""
+        lines.append(f"  {i:2d}. {step['name']}: {step['text']}\n      by {step['by']}{grounds}   ({step['why']})")
+    return "\n".join(lines)
+
+
+def _derivation_markdown(data: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{count} {kind}" for kind, count in data["counts"].items() if count)
+    lines = ["## Proof", "", f"Every step is checked by `python -m theory check {data['label']}`: {counts}.", ""]
+    lines += ["Given:", ""]
+    for given in data["givens"]:
+        only = f", if ${given['provided']['latex']}$" if "provided" in given else ""
+        lines.append(f"* *{given['sort']}* **{given['name']}**: ${given['latex']}${only} ({given['why']})")
+    lines += ["", "Steps:", ""]
+    for i, step in enumerate(data["steps"], 1):
+        cites = ", ".join(step["cites"])
+        by = f"{step['by']}{' of ' + cites if cites else ''}"
+        lines += [f"{i}. **{step['name']}** ({step['why']})", "", f"    ${step['latex']}$", "", f"    by {by}", ""]
+    used = sorted({s["by"].removeprefix("lemma ") for s in data["steps"] if s["kind"] == "lemma"})
+    if used:
+        lines += ["Lemmas:", ""]
+        lines += [f"* [{label}](lemmas.md): {LEMMAS[label].statement}" for label in used]
+        lines.append("")
+    return "\n".join(lines)
