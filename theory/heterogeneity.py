@@ -73,9 +73,9 @@ def decompose(
     """Decomposition of the variance of the return, given layer by layer for h = 1..H.
 
     ``start`` (S_1,) is the law of the first state, ``policy[h]`` (S_h, A) are probabilities of actions, and
-    ``rewards[h]`` is (S_h, A). ``transitions[h]`` are probabilities (S_h, A, S_{h+1}), or whole numbers (S_h, A): the next state itself.
-    After the last step any next states do, nothing is collected there. A process whose layers agree passes
-    ``[P] * H``. Raises ``ValueError`` if shapes or lengths disagree or a law does not sum to 1.
+    ``rewards[h]`` is (S_h, A). ``transitions[h]`` are probabilities (S_h, A, S_{h+1}), or whole numbers (S_h, A): the
+    next state itself. After the last step any next states do, nothing is collected there. A process whose layers agree
+    passes ``[P] * H``. Raises ``ValueError`` if shapes or lengths disagree or a law does not sum to 1.
     """
     sizes = _layer_sizes(start, policy, transitions, rewards)
     occupancy = [start]
