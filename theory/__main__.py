@@ -1,7 +1,7 @@
 """``python -m theory``: the statements, their proofs, their numbers, and attacks on them.
 
-Exit codes: 0 done (also where a bound is vacuous or an assumption fails: the answer says so), 2 usage, 4 a step, a lemma
-or a claim does not hold.
+Exit codes: 0 done (also where a bound is vacuous or an assumption fails: the answer says so), 2 usage,
+4 a step, a lemma or a claim does not hold.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def check_proofs(labels: Iterable[str] | None = None) -> list[ProofReport]:
         if proof is None:
             reports.append(ProofReport(label, {}, len(statement.claims), (), 0.0, "has no derivation"))
             continue
-        error, prose = None, ()
+        error: str | None = None
+        prose: tuple[str, ...] = ()
         try:
             if not statement.claims:
                 raise UnprovedError(f"{label} makes no claim")

@@ -224,8 +224,11 @@ def _chernoff_trial(rng: Any, conclude: Conclude) -> bool:
     return _holds(conclude("b", event, S), values, {"b": _masses(rng, size)})
 
 
-def _independence(product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr) -> Concluded:
-    return (), eq(mean("d", product), mean(space, factor) ** n)
+def _independence(
+    product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr, over: str = "d"
+) -> Concluded:
+    """``over`` is the space of the n draws together, ``space`` that of one."""
+    return (), eq(mean(over, product), mean(space, factor) ** n)
 
 
 def _independence_trial(rng: Any, conclude: Conclude) -> bool:
