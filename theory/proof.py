@@ -198,8 +198,8 @@ class Identity:
         """Prove the difference zero."""
         if relation.op != "=":
             raise UnprovedError("an identity proves equalities only")
-        difference = (relation.lhs - relation.rhs).doit()
-        if not is_zero(difference, _equalities(self.using, facts)):
+        difference, equalities = relation.lhs - relation.rhs, _equalities(self.using, facts)
+        if not any(is_zero(form, equalities) for form in dict.fromkeys((difference, difference.doit()))):
             raise UnprovedError(f"sympy does not prove {difference} zero")
 
 

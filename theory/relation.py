@@ -86,11 +86,11 @@ def is_zero(expression: sympy.Expr, where: Iterable[Relation] = ()) -> bool:
 
 
 def put_in(expression: sympy.Expr, equality: Relation) -> sympy.Expr:
-    """``expression`` with the left side of ``equality`` replaced by its right side, under sums too."""
+    """``expression`` with the left side of ``equality`` replaced by its right side, under sums and integrals too."""
     replaced = expression.subs(equality.lhs, equality.rhs)
     return replaced.replace(
-        lambda node: isinstance(node, sympy.Sum),
-        lambda node: sympy.Sum(node.function.subs(equality.lhs, equality.rhs), *node.limits),
+        lambda node: isinstance(node, sympy.Sum | sympy.Product | sympy.Integral),
+        lambda node: node.func(node.function.subs(equality.lhs, equality.rhs), *node.limits),
     )
 
 
