@@ -294,7 +294,7 @@ PLANTED_LAW = Theorem(
         r"P(T=t)=q_\gamma\,f_{t-1}(\ell-1),\quad f_t(k')=\sum_{k<\ell}f_{t-1}(k)P(k\to k'),\quad"
         r" q_\gamma=\frac{e^\gamma}{e^\gamma+|V|-1}"
     ),
-    bounds="mean return of the procedural policy on a gold of distinct tokens (beside it: solve rate, sd of the return)",
+    bounds="mean return of the procedural policy on a gold of distinct tokens (beside it: solve rate, sd)",
     units="tokens",
     required=("V", "ell", "gamma", "H"),
     optional=(),
