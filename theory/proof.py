@@ -527,7 +527,8 @@ def _established(
     where = f"{derivation.label}: the claim {claim.name}"
     if not set(derivation.positive) <= set(claim.positive):
         raise UnprovedError(f"{where} does not say that {derivation.positive} are positive")
-    found = [step.name for step in derivation.steps if step.relation.same_as(claim.relation)]
+    exact = [step.name for step in derivation.steps if step.relation == claim.relation]
+    found = exact or [step.name for step in derivation.steps if step.relation.same_as(claim.relation)]
     if not found:
         raise UnprovedError(f"{where} is the relation of no step")
     extra = {
