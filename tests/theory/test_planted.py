@@ -176,7 +176,7 @@ def test_uniform_tokens_wait_as_long_as_the_borders_say(task: tuple[Gold, int]) 
 @checked
 @given(task=golds(most_tokens=4, longest=6))
 def test_uniform_tokens_follow_the_autocorrelation(task: tuple[Gold, int]) -> None:
-    """gamma = 0: |V|^t P(T = t) sums z^t to z^ell/(z^ell + (1 - |V|z) c(z)), c = sum of z^(ell - border)."""
+    """gamma = 0: the sum of |V|^t P(T = t) z^t is z^ell/(z^ell + (1 - |V|z) c(z)), c = sum of z^(ell - border)."""
     gold, V = task
     H, size = 40, len(gold)
     overlap = [Fraction(0)] * (size + 1)
