@@ -235,7 +235,7 @@ p_T = sympy.IndexedBase("p", nonnegative=True)
 #: Mean and standard deviation of the return.
 MEAN, SD = sympy.symbols("mu_gamma sigma_gamma", nonnegative=True)
 #: Indicators on the next token a: it takes k to j; it is the gold one; it is y_1 where y_1 is wrong.
-MOVE, GOLD, FIRST = sympy.IndexedBase(Random("M", "a")), Random("g", "a"), Random("first", "a")
+MOVE, GOLD, FIRST = sympy.IndexedBase(Random("move", "a")), Random("gold", "a"), Random("first", "a")
 _back = 1 - sympy.KroneckerDelta(k, 0)
 #: In a gold of distinct tokens the longest prefix that ends y_1..y_k a is k + 1 long, or 1 if a = y_1, or empty.
 DISTINCT = eq(

@@ -23,6 +23,7 @@ from theory.planted import (
     MEAN,
     PLANTED_LAW,
     SD,
+    PlantedMean,
     SolveTimeLaw,
     automaton,
     exit_flow,
@@ -385,6 +386,12 @@ def test_ill_formed_task_is_refused(arguments: tuple[Any, ...], message: str) ->
     """Golds, weights and budgets that are none raise ValueError that shows them."""
     with pytest.raises(ValueError, match=message):
         mixture_law(*arguments)
+
+
+def test_ball_of_no_whole_number_has_no_enclosure() -> None:
+    """A budget that is not known to be one whole number raises ArithmeticError."""
+    with pytest.raises(ArithmeticError, match="expected a ball around one whole number"):
+        PlantedMean.ball(*map(flint.arb, (4, 2, 0.0, 2.5)))
 
 
 def test_law_knows_its_horizon() -> None:
