@@ -7,6 +7,8 @@ nonnegative (zero for an equality). :func:`is_zero` and :func:`is_nonnegative` a
 
 from __future__ import annotations
 
+import functools
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +46,9 @@ class Relation:
         """Both sides are provably equal and the sign is the same."""
         if self == other:
             return True
-        return self.op == other.op and is_zero(self.lhs - other.lhs) and is_zero(self.rhs - other.rhs)
+        if self.op != other.op or _differ(self.lhs, other.lhs) or _differ(self.rhs, other.rhs):
+            return False
+        return is_zero(self.lhs - other.lhs) and is_zero(self.rhs - other.rhs)
 
     def latex(self, names: Mapping[sympy.Symbol, str] | None = None) -> str:
         """The relation in LaTeX."""
@@ -79,10 +83,62 @@ def is_zero(expression: sympy.Expr, where: Iterable[Relation] = ()) -> bool:
     expression = sympy.sympify(expression)
     for equality in where:
         expression = put_in(expression, equality)
-    for attempt in (lambda e: e, sympy.expand, _powers, sympy.simplify, lambda e: sympy.simplify(_powers(e))):
-        if attempt(expression) == 0:
-            return True
-    return False
+    if expression == 0 or sympy.expand(expression) == 0:
+        return True
+    at_a_point = _sample(expression)
+    if at_a_point is not None and abs(at_a_point) > _CLEARLY:
+        return False  # no proof can succeed: do not search for one
+    attempts = (_powers, sympy.simplify, lambda e: sympy.simplify(_powers(e)))
+    return any(attempt(expression) == 0 for attempt in attempts)
+
+
+#: A value at the sample point beyond this is no rounding of zero (it is computed to twenty digits).
+_CLEARLY = 1e-12
+
+
+def _differ(one: sympy.Expr, other: sympy.Expr) -> bool:
+    """Their values at the sample point differ: they are certainly not equal."""
+    a, b = _sample(one), _sample(other)
+    return a is not None and b is not None and abs(a - b) > _CLEARLY * (1 + abs(a))
+
+
+@functools.lru_cache(maxsize=65536)
+def _sample(expression: sympy.Expr) -> sympy.Expr | None:
+    """``expression`` at a fixed point in the domain of its letters, to twenty digits; None if it has no value there.
+
+    Each letter gets a number from its name: a whole one in 2..6, or one in (0.05, 0.45). An expectation or a function
+    without a closed form counts as a letter.
+    """
+    if expression.has(sympy.Sum, sympy.Integral, sympy.Indexed, sympy.KroneckerDelta, sympy.Product):
+        return None
+    leaves: dict[sympy.Expr, sympy.Expr] = {}
+    _collect(expression, leaves)
+    value = expression.xreplace(leaves).evalf(20)
+    return value if value.is_number and value.is_finite and not value.has(sympy.nan, sympy.zoo) else None
+
+
+def _collect(node: sympy.Basic, leaves: dict[sympy.Expr, sympy.Expr]) -> None:
+    opaque = isinstance(node, sympy.Function) and not isinstance(node, _KNOWN)
+    if isinstance(node, sympy.Symbol) or opaque:
+        number = zlib.crc32(str(node).encode())
+        whole = sympy.Integer(2 + number % 5)
+        leaves[node] = whole if node.is_integer else sympy.Rational(50 + number % 397, 1000)
+        return
+    for part in node.args:
+        _collect(part, leaves)
+
+
+_KNOWN = (
+    sympy.exp,
+    sympy.log,
+    sympy.Abs,
+    sympy.Max,
+    sympy.Min,
+    sympy.sign,
+    sympy.binomial,
+    sympy.factorial,
+    sympy.cosh,
+)
 
 
 def put_in(expression: sympy.Expr, equality: Relation) -> sympy.Expr:
