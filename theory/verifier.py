@@ -46,7 +46,7 @@ __all__ = [
 _n, _delta, _eta = letter("n"), letter("delta"), letter("eta")
 #: Error E_b|R_hat - R| of the verifier learned from the data d, and the indicator of the event that it is wrong with
 #: probability above t/a.
-ERROR, FAILURE = Random("e", "d", nonnegative=True), Random("F", "d", nonnegative=True)
+ERROR, FAILURE = Random("e", "d"), Random("F", "d", nonnegative=True)
 #: A level of a times the probability of being wrong (a = 1 without noise).
 LEVEL = sympy.Symbol("t", nonnegative=True)
 #: a = 1 - 2 sqrt(eta (1 - eta)), positive as eta is not 1/2, and written so that it keeps its digits near there.

@@ -320,8 +320,8 @@ VERIFIER_ERM_PROOF = Derivation(
     ),
 )
 
-#: Data o: n traces, each with a fair coin for "label flipped". With respect to them the real labels have the density P_0,
-#: and labels of which member j were the truth the density P_j; Z_j = sqrt(P_0 P_j). On the event A_j far member j
+#: Data o: n traces, each with a fair coin for "label flipped". With respect to it the real labels have density P_0,
+#: and labels of which member j were the truth have density P_j; Z_j = sqrt(P_0 P_j). On the event A_j far member j
 #: contradicts k_j >= 0 labels fewer than the truth; C_j is the product of the factors that P_0 and P_j then share;
 #: V_j = A_j P_0.
 TRUE_DENSITY = Random("P_0", "o", nonnegative=True)
@@ -426,7 +426,7 @@ VERIFIER_NOISY_PROOF = Derivation(
             "affinity",
             eq(mean("o", ROOT[j]), E(_factor) ** n),
             Use("independence", {"product": ROOT[j], "space": "b", "factor": _factor, "n": n, "over": "o"}),
-            "Z_j is a product over traces: the two densities agree where j is right; elsewhere their product is 4 eta (1 - eta)",
+            "Z_j is a product over traces: P_0 and P_j agree where j is right, elsewhere P_0 P_j is 4 eta (1 - eta)",
         ),
         Step(
             "single-affinity",
