@@ -184,34 +184,6 @@ def _rational(q: Fraction) -> sympy.Rational:
     return sympy.Rational(q.numerator, q.denominator)
 
 
-def _martingale(
-    space: str, differences: sympy.IndexedBase, size: sympy.Expr, conditionals: tuple[sympy.Expr, ...]
-) -> Concluded:
-    premises = tuple(eq(conditional, 0) for conditional in conditionals)
-    total = sympy.Sum(differences[_j], (_j, 1, size))
-    return premises, eq(mean(space, total**2), sympy.Sum(mean(space, differences[_j] ** 2), (_j, 1, size)))
-
-
-def _martingale_trial(rng: Any, conclude: Conclude) -> bool:
-    """Steps of +-size with a size that depends on the past, weighted to conditional mean zero."""
-    D, T = Random("D"), sympy.Symbol("T", integer=True, positive=True)
-    length = int(rng.integers(1, 4))
-    paths = list(itertools.product([0, 1], repeat=length))
-    up = {
-        past: Fraction(int(rng.integers(1, 9)), 9)
-        for t in range(length)
-        for past in itertools.product([0, 1], repeat=t)
-    }
-    scale = {past: int(rng.integers(-4, 5)) for past in up}
-    ends = {past: (-scale[past] * p, scale[past] * (1 - p)) for past, p in up.items()}  # value after 0, after 1
-    chance = [
-        math.prod((up[w[:t]] if w[t] else 1 - up[w[:t]] for t in range(length)), start=Fraction(1)) for w in paths
-    ]
-    rows = [[ends[w[:t]][w[t]] for w in paths] for t in range(length)]
-    conditionals = tuple(_rational((1 - p) * ends[past][0] + p * ends[past][1]) for past, p in up.items())
-    return _holds(conclude("b", sympy.IndexedBase(D), T, conditionals), {D: rows, T: length}, {"b": chance})
-
-
 def _chernoff(space: str, event: sympy.Expr, exponent: sympy.Expr) -> Concluded:
     return (eq(event**2, event), geq(event * exponent, 0)), leq(mean(space, event), mean(space, sympy.exp(exponent)))
 
@@ -224,9 +196,7 @@ def _chernoff_trial(rng: Any, conclude: Conclude) -> bool:
     return _holds(conclude("b", event, S), values, {"b": _masses(rng, size)})
 
 
-def _independence(
-    product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr, over: str = "d"
-) -> Concluded:
+def _independence(product: sympy.Expr, space: str, factor: sympy.Expr, n: sympy.Expr, over: str = "d") -> Concluded:
     """``over`` is the space of the n draws together, ``space`` that of one."""
     return (), eq(mean(over, product), mean(space, factor) ** n)
 
@@ -329,12 +299,6 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
                 r"$E[T]\le u+\int_u^1 G(t)\,dt$ for $T\in[0,1]$ with $P(T>t)\le G(t)$ and $u\in[0,1]$",
                 _layer_cake,
                 _layer_cake_trial,
-            ),
-            Lemma(
-                "martingale-orthogonality",
-                r"$E(\sum_t D_t)^2=\sum_t E[D_t^2]$ if $E[D_t|D_1..D_{t-1}]=0$ for every t",
-                _martingale,
-                _martingale_trial,
             ),
             Lemma(
                 "chernoff",

@@ -1,8 +1,8 @@
 r"""Constants changed one at a time: what the derivations must notice, and what the numbers notice.
 
 A *site* is a place in a relation where a number stands: a numeral anywhere in it (an exponent too), or the coefficient
-1 of a term of a sum or of a whole side. A mutant multiplies the number at one site by 9/10 or 11/10. It is *unsafe* if on
-the recorded instance it claims more than the original does. The check of a derivation must fail for every mutant of a
+1 of a term of a sum or of a whole side. A mutant multiplies the number at one site by 9/10 or 11/10. It is *unsafe*
+if on the recorded instance it claims more than the original does. The check of a derivation must fail for every mutant of a
 claim, unsafe or not, for every mutant of a step, and for every step left out. Whether the mutated claim is *false* is
 another question: the extremal instance of the recorded attack answers it where the claim is nearly tight, and a loose
 bound's mutant can stay true.
@@ -21,7 +21,6 @@ import sympy
 from theory.proof import (
     Claim,
     Derivation,
-    Lemma,
     Library,
     Step,
     UnprovedError,
@@ -36,7 +35,6 @@ __all__ = [
     "FACTORS",
     "Mutant",
     "Report",
-    "lemma_mutants",
     "mutants_of",
     "report",
     "surviving_claims",
@@ -155,25 +153,12 @@ def _passes(step: Step, facts: dict[str, Relation], state: Verified) -> bool:
     return True
 
 
-def lemma_mutants(lemma: Lemma, arguments: dict[str, object]) -> Iterator[tuple[str, Lemma]]:
-    """(site, lemma with one number of its conclusion changed); ``arguments`` show where the numbers stand."""
-    _, conclusion = lemma.conclude(**arguments)
-    for number, mutant in enumerate(mutants_of(conclusion)):
-
-        def conclude(_number: int = number, **given: object) -> tuple[tuple[Relation, ...], Relation]:
-            premises, concluded = lemma.conclude(**given)
-            changed = list(mutants_of(concluded))
-            return premises, changed[_number].relation if _number < len(changed) else concluded
-
-        yield f"{mutant.site} times {mutant.factor}", replace(lemma, conclude=conclude)
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """Mutants of the inequalities of one statement.
 
-    ``claims`` and ``steps`` count mutants, ``survived`` names those that the derivation's check let pass. Of the mutants of
-    claims, ``unsafe`` claim more than the original on the recorded instance, and ``false`` are violated by it.
+    ``claims`` and ``steps`` count mutants, ``survived`` names those that the derivation's check let pass. Of the
+    mutants of claims, ``unsafe`` claim more than the original on the recorded instance, and ``false`` are violated by it.
     """
 
     label: str

@@ -1,0 +1,274 @@
+"""The proof kernel: each rule accepts what follows and refuses what does not; a derivation with a hole is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import sympy
+
+from theory.expectation import Random, mean
+from theory.proof import (
+    Apply,
+    Calculus,
+    Cancel,
+    Cases,
+    Claim,
+    Combination,
+    Derivation,
+    Enclosed,
+    Given,
+    Identity,
+    Library,
+    Monotone,
+    Prose,
+    Rule,
+    Step,
+    UnprovedError,
+    Use,
+    verify,
+)
+from theory.registry import library
+from theory.relation import Relation, eq, geq, is_nonnegative, is_positive, is_zero, leq
+
+x, y = sympy.symbols("x y", real=True)
+a, b, c = sympy.symbols("a b c", nonnegative=True)
+p = sympy.Symbol("p", positive=True)
+f = Random("f")
+EMPTY = Library({}, {})
+
+
+def _follows(rule: Rule, relation: Relation, facts: Mapping[str, Relation], known: Library = EMPTY) -> bool:
+    try:
+        rule.check(relation, facts, known)
+    except UnprovedError:
+        return False
+    return True
+
+
+def test_identity_proves_what_is_equal() -> None:
+    """(x + y)^2 = x^2 + 2xy + y^2, also after equalities are put in."""
+    assert _follows(Identity(), eq((x + y) ** 2, x**2 + 2 * x * y + y**2), {})
+    assert _follows(Identity(("definition",)), eq(x, 4), {"definition": eq(x, 4)})
+
+
+def test_identity_refuses_what_is_not_equal() -> None:
+    """A wrong coefficient, an inequality, and an inequality put in as if it were an equality are refused."""
+    assert not _follows(Identity(), eq((x + y) ** 2, x**2 + 3 * x * y + y**2), {})
+    assert not _follows(Identity(), leq(x, x), {})
+    assert not _follows(Identity(("fact",)), eq(x, 4), {"fact": leq(x, 4)})
+
+
+def test_combination_multiplies_and_adds_facts() -> None:
+    """x <= 2 and y <= 3 give 2x + y <= 7, and (2 - x)(3 - y) >= 0."""
+    facts = {"x": leq(x, 2), "y": leq(y, 3)}
+    assert _follows(Combination(((2, "x"), (1, "y"))), leq(2 * x + y, 7), facts)
+    assert _follows(Combination(((1, "x", "y"),)), geq((2 - x) * (3 - y), 0), facts)
+    assert not _follows(Combination(((2, "x"), (1, "y"))), leq(2 * x + y, 6), facts)
+
+
+def test_combination_refuses_a_multiplier_of_unknown_sign() -> None:
+    """From x <= 2 nothing follows for y x unless y >= 0 is known; an equality may carry any multiplier."""
+    assert not _follows(Combination(((y, "x"),)), leq(y * x, 2 * y), {"x": leq(x, 2)})
+    assert not _follows(Combination(((-1, "x"),)), geq(x, 2), {"x": leq(x, 2)})
+    assert _follows(Combination(((a, "x"),)), leq(a * x, 2 * a), {"x": leq(x, 2)})
+    assert _follows(Combination(((y, "x"),)), leq(y * x, 2 * y), {"x": eq(x, 2)})
+
+
+def test_monotone_maps_both_sides() -> None:
+    """From a <= b follows sqrt(a) <= sqrt(b), not the reverse, and not for a decreasing function."""
+    root = sympy.Lambda(a, sympy.sqrt(a))
+    assert _follows(Monotone(root, "fact"), leq(sympy.sqrt(b), sympy.sqrt(c)), {"fact": leq(b, c)})
+    assert not _follows(Monotone(root, "fact"), leq(sympy.sqrt(c), sympy.sqrt(b)), {"fact": leq(b, c)})
+    assert not _follows(Monotone(sympy.Lambda(a, -a), "fact"), leq(-b, -c), {"fact": leq(b, c)})
+
+
+def test_monotone_stays_in_its_domain() -> None:
+    """x <= y does not give x^2 <= y^2: squares increase on [0, inf) only; with 0 <= x cited it does."""
+    square = sympy.Lambda(a, a**2)
+    assert not _follows(Monotone(square, "fact"), leq(x**2, y**2), {"fact": leq(x, y)})
+    assert _follows(Monotone(square, "fact", ("sign",)), leq(x**2, y**2), {"fact": leq(x, y), "sign": geq(x, 0)})
+
+
+def test_monotone_reflects_only_into_its_domain() -> None:
+    """x^2 <= b^2 gives x <= b for b >= 0; x^2 <= y^2 gives nothing while the sign of y is open."""
+    square = sympy.Lambda(a, a**2)
+    assert _follows(Monotone(square, "fact", reflect=True), leq(x, b), {"fact": leq(x**2, b**2)})
+    assert not _follows(Monotone(square, "fact", reflect=True), leq(x, y), {"fact": leq(x**2, y**2)})
+    constant = sympy.Lambda(a, sympy.Integer(1))
+    assert not _follows(Monotone(constant, "fact", reflect=True), leq(b, c), {"fact": leq(1, 1)})
+
+
+def test_calculus_proves_the_tangent_of_the_exponential() -> None:
+    """1 + a <= e^a by the second derivative; 1 + 1.1 a <= e^a is refused."""
+    assert _follows(Calculus(a, order=2), leq(1 + a, sympy.exp(a)), {})
+    assert not _follows(Calculus(a, order=2), leq(1 + sympy.Rational(11, 10) * a, sympy.exp(a)), {})
+    assert not _follows(Calculus(x, order=2), leq(1 + x, sympy.exp(x)), {})
+
+
+def test_calculus_isolates_the_roots_of_a_polynomial() -> None:
+    """x^2 - x + 1/4 >= 0 on [0, 1] though it touches 0; x^2 - x + 1/5 is negative there; x must be confined."""
+    inside = {"low": geq(x, 0), "high": leq(x, 1)}
+    interval = (sympy.Integer(0), sympy.Integer(1))
+    rule = Calculus(x, interval=interval, inside=("low", "high"))
+    assert _follows(rule, geq(x**2 - x + sympy.Rational(1, 4), 0), inside)
+    assert not _follows(rule, geq(x**2 - x + sympy.Rational(1, 5), 0), inside)
+    assert not _follows(Calculus(x, interval=interval, inside=("low",)), geq(x**2, 0), inside)
+
+
+def test_enclosed_proves_positivity_on_a_box() -> None:
+    """e^x > x + 9/10 on [0, 1] by interval arithmetic; e^x > x + 1 fails (equality at 0); a box must be cited."""
+    inside = {"low": geq(x, 0), "high": leq(x, 1)}
+    box = {x: (sympy.Integer(0), sympy.Integer(1))}
+    assert _follows(Enclosed(box, ("low", "high")), geq(sympy.exp(x), x + sympy.Rational(9, 10)), inside)
+    assert not _follows(Enclosed(box, ("low", "high")), geq(sympy.exp(x), x + 1), inside)
+    assert not _follows(Enclosed(box, ("high",)), geq(sympy.exp(x), x + sympy.Rational(9, 10)), inside)
+
+
+def test_cancel_needs_a_positive_factor() -> None:
+    """From y x >= 0 and y >= p > 0 follows x >= 0; y >= 0 is not enough."""
+    facts = {"product": geq(y * x, 0), "positive": geq(y, p), "weak": geq(y, 0)}
+    assert _follows(Cancel("product", "positive"), geq(x, 0), facts)
+    assert not _follows(Cancel("product", "weak"), geq(x, 0), facts)
+    assert not _follows(Cancel("product", "positive"), geq(x, 1), facts)
+
+
+def test_cases_must_exhaust() -> None:
+    """x >= 0 and x <= 0 exhaust, as do x <= 0 and x = k with k > 0; x >= 0 and x <= 1 is no split by sign."""
+    facts = {"one": geq(y, 0), "other": geq(y, 0), "up": geq(x, 0), "down": leq(x, 0), "far": leq(x, 1), "k": eq(x, p)}
+    assert _follows(Cases("one", "other", ("up", "down")), geq(y, 0), facts)
+    assert _follows(Cases("one", "other", ("down", "k")), geq(y, 0), facts)
+    assert not _follows(Cases("one", "other", ("up", "far")), geq(y, 0), facts)
+    assert not _follows(Cases("one", "other", ("up", "k")), geq(y, 0), facts)
+    assert not _follows(Cases("one", "other", ("up", "down")), geq(y, 1), facts)
+
+
+def test_lemma_needs_its_premises() -> None:
+    """E f >= 0 follows from f >= 0, and from nothing else."""
+    rule = Use("positivity", {"space": "b", "f": f}, ("sign",))
+    assert _follows(rule, geq(mean("b", f), 0), {"sign": geq(f, 0)}, library())
+    assert not _follows(rule, geq(mean("b", f), 0), {"sign": geq(f, -1)}, library())
+    assert not _follows(rule, geq(mean("b", f), 1), {"sign": geq(f, 0)}, library())
+    assert not _follows(Use("wishful", {}), geq(x, 0), {}, library())
+
+
+def test_application_needs_the_hypotheses_of_the_claim() -> None:
+    """chi2-expert gives J <= mu + sigma epsilon inside the ball with sigma > 0, for other letters too; not without."""
+    from theory.chi2_ball import CHI2, IN_BALL, J
+    from theory.symbols import letter
+
+    mu, sigma, epsilon = letter("mu"), letter("sigma"), letter("epsilon")
+    known = replace(library(), positive=(sigma,))
+    facts = {"ball": IN_BALL}
+    bound = leq(J, mu + sigma * epsilon)
+    assert _follows(Apply("chi2-expert", "value", {}, ("ball",)), bound, facts, known)
+    assert not _follows(Apply("chi2-expert", "value"), bound, facts, known)
+    assert not _follows(Apply("chi2-expert", "value", {}, ("ball",)), bound, facts, library())
+    moved = Apply("chi2-expert", "value", {J: x, mu: c, CHI2: a, epsilon: b}, ("ball",))
+    assert _follows(moved, leq(x, c + sigma * b), {"ball": leq(a, b**2)}, known)
+    unsigned = Apply("chi2-expert", "value", {epsilon: x}, ("ball",))
+    assert not _follows(unsigned, leq(J, mu + sigma * x), {"ball": leq(CHI2, x**2)}, known)
+
+
+CLAIM = Claim("sum", leq(x + y, 5), "a sum")
+PROOF = Derivation(
+    "example",
+    givens=(Given("x", leq(x, 2), "x"), Given("y", leq(y, 3), "y")),
+    steps=(
+        Step("double", leq(2 * x, 4), Combination(((2, "x"),)), "twice"),
+        Step("sum", leq(x + y, 5), Combination(((sympy.Rational(1, 2), "double"), (1, "y"))), "add"),
+    ),
+)
+
+
+def test_sound_derivation_is_verified() -> None:
+    """Every step holds and the claim is established; no prose."""
+    assert verify(PROOF, (CLAIM,), EMPTY) == ()
+
+
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_deleted_step_leaves_a_hole(left_out: int) -> None:
+    """Without any one step the derivation is refused."""
+    steps = tuple(step for i, step in enumerate(PROOF.steps) if i != left_out)
+    with pytest.raises(UnprovedError, match=r"example"):
+        verify(replace(PROOF, steps=steps), (CLAIM,), EMPTY)
+
+
+def test_idle_step_is_refused() -> None:
+    """A step that nothing cites and that establishes no claim is refused."""
+    idle = Step("idle", leq(3 * x, 6), Combination(((3, "x"),)), "of no use")
+    with pytest.raises(UnprovedError, match="idle is used by no step"):
+        verify(replace(PROOF, steps=(*PROOF.steps, idle)), (CLAIM,), EMPTY)
+
+
+def test_claim_that_no_step_proves_is_refused() -> None:
+    """x + y <= 4 is no relation of the derivation."""
+    with pytest.raises(UnprovedError, match="the claim sum is the relation of no step"):
+        verify(PROOF, (replace(CLAIM, relation=leq(x + y, 4)),), EMPTY)
+
+
+def test_assumption_must_be_said_by_the_claim() -> None:
+    """If x <= 2 is an assumption, the claim has to list it."""
+    givens = (replace(PROOF.givens[0], sort="assumption"), PROOF.givens[1])
+    with pytest.raises(UnprovedError, match="rests on x, which it does not assume"):
+        verify(replace(PROOF, givens=givens), (CLAIM,), EMPTY)
+    assert verify(replace(PROOF, givens=givens), (replace(CLAIM, where=(leq(x, 2),)),), EMPTY) == ()
+
+
+def test_case_left_open_is_refused() -> None:
+    """A claim may not rest on one half of a case split."""
+    givens = (replace(PROOF.givens[0], sort="case"), PROOF.givens[1])
+    with pytest.raises(UnprovedError, match="rests on x"):
+        verify(replace(PROOF, givens=givens), (CLAIM,), EMPTY)
+
+
+def test_conditional_definition_waits_for_its_condition() -> None:
+    """A definition that makes sense only if y <= 9 may be cited only once that is established."""
+    givens = (replace(PROOF.givens[0], provided=leq(y, 9)), PROOF.givens[1])
+    with pytest.raises(UnprovedError, match="x holds only if"):
+        verify(replace(PROOF, givens=givens), (CLAIM,), EMPTY)
+
+
+def test_step_may_not_cite_what_comes_later() -> None:
+    """No circle: a step rests on what was established before it."""
+    with pytest.raises(UnprovedError, match="cites double, not established before"):
+        verify(replace(PROOF, steps=PROOF.steps[::-1]), (CLAIM,), EMPTY)
+
+
+def test_two_facts_of_one_name_are_refused() -> None:
+    """Names are unique."""
+    with pytest.raises(UnprovedError, match="two facts are called 'x'"):
+        verify(replace(PROOF, givens=(PROOF.givens[0], PROOF.givens[0])), (CLAIM,), EMPTY)
+
+
+def test_prose_is_named() -> None:
+    """A step in words passes and is returned by name."""
+    words = Step("words", leq(2 * x, 4), Prose(("x",)), "obvious")
+    steps = (words, replace(PROOF.steps[1], rule=Combination(((sympy.Rational(1, 2), "words"), (1, "y")))))
+    assert verify(replace(PROOF, steps=steps), (CLAIM,), EMPTY) == ("words",)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zero"),
+    [
+        (sympy.sqrt(a**2) - a, True),
+        (sympy.sqrt(x**2) - x, False),
+        (sympy.log(p * (1 + p)) - sympy.log(p) - sympy.log(1 + p), True),
+        ((p**2 - 1) / (p - 1) - p - 1, True),
+        (sympy.exp(p) - 1 - p, False),
+        (mean("b", (f - 1) ** 2) - mean("b", f**2) + 2 * mean("b", f) - 1, True),
+        (mean("b", f**2) - mean("b", f) ** 2, False),
+    ],
+)
+def test_zero_is_proved_or_refused(expression: sympy.Expr, zero: bool) -> None:
+    """sqrt(x^2) is x only for x >= 0; E is linear and not multiplicative."""
+    assert is_zero(expression) is zero
+
+
+def test_signs_come_from_the_symbols() -> None:
+    """a >= 0 is no a > 0, unless the derivation assumes it."""
+    assert is_nonnegative(a)
+    assert not is_positive(a)
+    assert is_positive(a, (a,))
+    assert not is_nonnegative(a - b)
