@@ -1,11 +1,13 @@
 r"""Constants changed one at a time: what the derivations must notice, and what the numbers notice.
 
 A *site* is a place in a relation where a number stands: a numeral anywhere in it (an exponent too), or the coefficient
-1 of a term of a sum or of a whole side. A mutant multiplies the number at one site by 9/10 or 11/10. It is *unsafe*
-if on the recorded instance it claims more than the original does. The check of a derivation must fail for every mutant of a
-claim, unsafe or not, for every mutant of a step, and for every step left out. Whether the mutated claim is *false* is
-another question: the extremal instance of the recorded attack answers it where the claim is nearly tight, and a loose
-bound's mutant can stay true.
+1 of a term of a sum or of a whole side (unless the other side is 0). A mutant multiplies the number at one site by 9/10
+or 11/10. The check of a derivation must fail for every mutant of a claim, in both directions, for every mutant of a
+step, and for every step left out.
+
+A mutant of a claim is *unsafe* if on the recorded instance it claims more than the original does. Whether it is then
+*false* is another question: the extremal instance of the recorded attack answers it where the claim is nearly tight;
+a loose bound's mutant can stay true.
 
 ``python -m theory mutate`` prints both counts.
 """
@@ -88,7 +90,8 @@ def mutants_of(relation: Relation) -> Iterator[Mutant]:
     """Every mutant of both sides that is not the relation itself."""
     for side in ("lhs", "rhs"):
         expression = getattr(relation, side)
-        whole = [] if expression.is_Number else [()]
+        other = relation.rhs if side == "lhs" else relation.lhs
+        whole = [] if expression.is_Number or other == 0 else [()]
         for path in dict.fromkeys((*whole, *_numerals(expression))):
             place = f"{side}: {_at(expression, path)}"
             for factor in FACTORS:
@@ -121,13 +124,9 @@ def surviving_deletions(
 ) -> Iterator[tuple[Step, bool]]:
     """(step, survived): with the step left out, does anything miss it?"""
     for step in derivation.steps:
-        cited = any(step.name in _names(other) for other in derivation.steps)
+        cited = any(step.name in grounds for grounds in state.grounds.values())
         without = replace(derivation, steps=tuple(other for other in derivation.steps if other is not step))
         yield step, not cited and _stands(_without(state, without, step.name), claims)
-
-
-def _names(step: Step) -> tuple[str, ...]:
-    return tuple(step.rule.cites)
 
 
 def _without(state: Verified, derivation: Derivation, name: str) -> Verified:
@@ -157,8 +156,8 @@ def _passes(step: Step, facts: dict[str, Relation], state: Verified) -> bool:
 class Report:
     """Mutants of the inequalities of one statement.
 
-    ``claims`` and ``steps`` count mutants, ``survived`` names those that the derivation's check let pass. Of the
-    mutants of claims, ``unsafe`` claim more than the original on the recorded instance, and ``false`` are violated by it.
+    ``claims``, ``steps`` and ``deletions`` count mutants; ``survived`` names those that the check let pass. Of the
+    mutants of claims, ``unsafe`` ones claim more than the original on the recorded instance, which violates ``false``.
     """
 
     label: str

@@ -569,7 +569,7 @@ def verify_claims(state: Verified, claims: tuple[Claim, ...]) -> None:
 
 
 class Verified:
-    """Facts known so far, the assumptions and open cases beneath each, and which of them were cited."""
+    """Facts known so far, what each step was built on, the assumptions and open cases beneath each fact."""
 
     def __init__(self, derivation: Derivation, library: Library) -> None:
         self.derivation, self.label = derivation, derivation.label
@@ -578,6 +578,7 @@ class Verified:
         self.rests_on: dict[str, frozenset[str]] = {}
         self.provided: dict[str, Relation] = {}
         self.cited: set[str] = set()
+        self.grounds: dict[str, frozenset[str]] = {}
 
     def add_given(self, given: Given) -> None:
         """Take a given for granted."""
@@ -599,7 +600,8 @@ class Verified:
         except UnprovedError as error:
             raise UnprovedError(f"{where}: {error}") from error
         self._add(step.name, step.relation)
-        self.cited.update(names, grounds)
+        self.grounds[step.name] = frozenset((*names, *grounds))
+        self.cited |= self.grounds[step.name]
         assumed = frozenset[str]().union(*(self.rests_on[name] for name in grounds))
         if isinstance(step.rule, Cases):
             one, other = step.rule.on
