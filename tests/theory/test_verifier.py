@@ -106,6 +106,30 @@ def test_exact_form_of_two_rewards_is_one_in_n_plus_one() -> None:
     assert VERIFIER_ERM.evaluate(H=12, n=5, log2_M=1).value == pytest.approx(2.0, rel=1e-14)
 
 
+@checked
+@given(t=st.fractions(0, 1, max_denominator=50), n=st.integers(1, 30))
+def test_worst_class_of_two_stays_below_its_bound(t: Fraction, n: int) -> None:
+    """Upper: |R| = 2, wrong with probability t: the expected error is H t (1 - t)^n, and H/(n+1) bounds it."""
+    bound = VERIFIER_ERM.evaluate(H=HORIZON, n=n, log2_M=1)
+    assert float(HORIZON * t * (1 - t) ** n) <= bound.value * (1.0 + 1e-12)
+
+
+@pytest.mark.parametrize("wrong", [Fraction(0), Fraction(1)], ids=["never wrong", "always wrong"])
+def test_class_whose_members_agree_or_never_do_has_no_error(wrong: Fraction) -> None:
+    """Degenerate: a member that is never wrong costs nothing, one that always is never survives, at n = 1 too."""
+    masses = (1 - wrong, wrong) if wrong else (Fraction(1), Fraction(0))
+    rewards = _Rewards(masses, ((0, 0), (0, HORIZON)))
+    assert sum(weight * error for weight, error in rewards.outcomes(1)) == 0
+
+
+@checked
+@given(n=st.integers(1, 10**9), log2_M=st.floats(1.0, 5000.0), delta=st.one_of(st.none(), st.floats(1e-12, 1.0)))
+def test_value_lies_in_its_enclosure(n: int, log2_M: float, delta: float | None) -> None:
+    """The float64 value is inside the Arb ball of the claim."""
+    point = {"H": 100, "n": n, "log2_M": log2_M} | ({} if delta is None else {"delta": delta})
+    assert VERIFIER_ERM.enclose(**point).contains(VERIFIER_ERM.evaluate(**point).value)
+
+
 def test_class_of_one_has_nothing_to_learn() -> None:
     """At M = 1 the expected error is 0."""
     assert expected_error(3, 0.0) == 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -89,6 +90,156 @@ def test_top_mean_is_at_least_the_best_of_the_ball(prompt: JudgedTraces, share: 
     assert float(_top_return_mean(prompt, c)) >= best_ball_value(prompt.law, float(epsilon) ** 2) - ROUNDING * HORIZON
 
 
+@st.composite
+def _flat_traces(draw: st.DrawFn) -> JudgedTraces:
+    """A prompt on which every trace has one return, sigma = 0, under any verifier."""
+    size, level = draw(st.integers(1, 3)), draw(st.integers(0, HORIZON))
+    judged = draw(st.lists(st.integers(0, HORIZON), min_size=size, max_size=size))
+    return JudgedTraces((Fraction(1, size),) * size, (level,) * size, tuple(judged))
+
+
+@st.composite
+def _tied_traces(draw: st.DrawFn) -> JudgedTraces:
+    """A prompt whose verifier knows two verdicts, or one: the rest is ties."""
+    prompt = draw(judged_traces())
+    verdicts = st.sampled_from(draw(st.sampled_from([(HORIZON // 2,), (0, HORIZON)])))
+    size = len(prompt.masses)
+    judged = draw(st.lists(verdicts, min_size=size, max_size=size))
+    return JudgedTraces(prompt.masses, prompt.returns, tuple(judged))
+
+
+@checked
+@given(flat=_flat_traces(), prompt=judged_traces(), share=shares())
+def test_prompt_without_spread_is_covered(flat: JudgedTraces, prompt: JudgedTraces, share: float) -> None:
+    """Degenerate: a prompt of sigma = 0 (c_x = 1) loses nothing; the average over it and another obeys the bound."""
+    epsilon = _reachable_epsilon([prompt], share)
+    c = exact_tail(prompt.law, epsilon)
+    assert _top_c_value(flat, c) == flat.returns[0] == best_ball_value(flat.law, float(epsilon) ** 2)
+    best = (best_ball_value(prompt.law, float(epsilon) ** 2) + flat.returns[0]) / 2
+    error = float(prompt.error + flat.error) / 2
+    loss = best - float(_top_c_value(prompt, c) + flat.returns[0]) / 2
+    assert loss <= VB_UPPER_TOP_C.evaluate(H=HORIZON, c=float(c), epsilon_ver=error).value + ROUNDING * HORIZON
+
+
+@checked
+@given(prompt=_tied_traces(), share=shares())
+def test_top_c_loses_at_most_error_over_c_under_ties(prompt: JudgedTraces, share: float) -> None:
+    """Upper: J(best of the ball) - J(top-c) <= epsilon_ver/c where most verdicts are equal."""
+    epsilon = _reachable_epsilon([prompt], share)
+    c = exact_tail(prompt.law, epsilon)
+    bound = VB_UPPER_TOP_C.evaluate(H=HORIZON, c=float(c), epsilon_ver=float(prompt.error))
+    loss = best_ball_value(prompt.law, float(epsilon) ** 2) - float(_top_c_value(prompt, c))
+    assert loss <= bound.value + ROUNDING * HORIZON
+
+
+@checked_slowly
+@given(prompt=_tied_traces(), share=shares(), draws=st.integers(1, 4))
+def test_best_of_n_loses_at_most_its_bound_under_ties(prompt: JudgedTraces, share: float, draws: int) -> None:
+    """Upper: J(best of the ball) - J(BoN) <= u (1-c)^N + N epsilon_ver where most verdicts are equal."""
+    epsilon = _reachable_epsilon([prompt], share)
+    bound = VB_UPPER_BEST_OF_N.evaluate(
+        mu=prompt.law.mean,
+        sigma=prompt.law.sd,
+        epsilon=float(epsilon),
+        c=float(exact_tail(prompt.law, epsilon)),
+        N=draws,
+        epsilon_ver=float(prompt.error),
+    )
+    loss = best_ball_value(prompt.law, float(epsilon) ** 2) - float(_best_of_value(prompt, draws))
+    assert loss <= bound.value + ROUNDING * HORIZON
+
+
+@checked
+@given(prompt=judged_traces())
+def test_everything_kept_is_the_base_policy(prompt: JudgedTraces) -> None:
+    """Degenerate: at c = 1, which needs epsilon = 0 or a flat law, the loss against the top mean is 0."""
+    assert _top_c_value(prompt, Fraction(1)) == _top_return_mean(prompt, Fraction(1))
+    answer = VB_UPPER_TOP_C.evaluate(H=HORIZON, c=1, epsilon=0, epsilon_ver=float(prompt.error))
+    assert answer.assumptions_hold
+    assert answer.value == pytest.approx(float(prompt.error))
+
+
+@checked
+@given(flat=_flat_traces(), draws=st.integers(1, 4))
+def test_best_of_n_bound_without_spread_is_the_verifiers_share(flat: JudgedTraces, draws: int) -> None:
+    """Degenerate: at sigma = 0, c = 1 the first term is 0 and the bound is N epsilon_ver."""
+    answer = VB_UPPER_BEST_OF_N.evaluate(
+        mu=flat.returns[0], sigma=0, epsilon=0, c=1, N=draws, epsilon_ver=float(flat.error)
+    )
+    assert (answer.value, answer.extras["miss"]) == (pytest.approx(draws * float(flat.error)), 0.0)
+    assert _best_of_value(flat, draws) == flat.returns[0]
+
+
+@st.composite
+def _reward_classes(draw: st.DrawFn) -> tuple[tuple[Fraction, ...], tuple[tuple[int, ...], ...]]:
+    """Masses of a few traces of one prompt, and rewards of them; the first is the truth and not constant."""
+    size = draw(st.integers(2, 3))
+    weights = draw(st.lists(st.integers(1, 9), min_size=size, max_size=size))
+    reward = st.tuples(*[st.sampled_from([0, HORIZON // 2, HORIZON])] * size)
+    truth = draw(reward.filter(lambda r: len(set(r)) > 1))
+    others = draw(st.lists(reward.filter(lambda r: r != truth), min_size=1, max_size=5, unique=True))
+    return tuple(Fraction(w, sum(weights)) for w in weights), (truth, *others)
+
+
+def _worst_fitted(
+    masses: tuple[Fraction, ...],
+    members: tuple[tuple[int, ...], ...],
+    n: int,
+    value: Callable[[JudgedTraces], Fraction],
+) -> Fraction:
+    """Expectation over all training sets of the least value of a member that agrees with the labels of n traces."""
+    truth, total = members[0], Fraction(0)
+    for traces in itertools.product(range(len(masses)), repeat=n):
+        fitted = [m for m in members if all(m[t] == truth[t] for t in traces)]
+        worst = min(value(JudgedTraces(masses, truth, m)) for m in fitted)
+        total += math.prod(masses[t] for t in traces) * worst
+    return total
+
+
+@checked_slowly
+@given(rewards=_reward_classes(), n=st.integers(1, 3), share=shares())
+def test_top_c_of_a_learned_verifier_loses_at_most_its_bound(
+    rewards: tuple[tuple[Fraction, ...], tuple[tuple[int, ...], ...]], n: int, share: float
+) -> None:
+    """Upper: in expectation over the labels, J(best) - J(top-c) <= (H/c) [1 - n/(n+1) (|R|-1)^(-1/n)]."""
+    masses, members = rewards
+    truth = JudgedTraces(masses, members[0], members[0])
+    epsilon = _reachable_epsilon([truth], share)
+    c = exact_tail(truth.law, epsilon)
+    learned = _worst_fitted(masses, members, n, lambda judged: _top_c_value(judged, c))
+    bound = VB_UPPER_TOP_C.evaluate(H=HORIZON, c=float(c), n=n, log2_M=math.log2(len(members)), epsilon=float(epsilon))
+    assert bound.assumptions_hold
+    assert best_ball_value(truth.law, float(epsilon) ** 2) - float(learned) <= bound.value + ROUNDING * HORIZON
+
+
+@checked_slowly
+@given(rewards=_reward_classes(), n=st.integers(1, 2), share=shares(), draws=st.integers(1, 3))
+def test_best_of_n_of_a_learned_verifier_loses_at_most_its_bound(
+    rewards: tuple[tuple[Fraction, ...], tuple[tuple[int, ...], ...]], n: int, share: float, draws: int
+) -> None:
+    """Upper: in expectation over the labels, the same for u (1-c)^N + N H [1 - n/(n+1) (|R|-1)^(-1/n)]."""
+    masses, members = rewards
+    truth = JudgedTraces(masses, members[0], members[0])
+    epsilon = _reachable_epsilon([truth], share)
+    learned = _worst_fitted(masses, members, n, lambda judged: _best_of_value(judged, draws))
+    bound = VB_UPPER_BEST_OF_N.evaluate(
+        mu=truth.law.mean,
+        sigma=truth.law.sd,
+        epsilon=float(epsilon),
+        c=float(exact_tail(truth.law, epsilon)),
+        N=draws,
+        H=HORIZON,
+        n=n,
+        log2_M=math.log2(len(members)),
+    )
+    assert best_ball_value(truth.law, float(epsilon) ** 2) - float(learned) <= bound.value + ROUNDING * HORIZON
+
+
+def test_one_label_and_two_members_lose_half_the_budget_over_c() -> None:
+    """Equality: at n = 1, |R| = 2 the top-c bound is H/(2c)."""
+    assert VB_UPPER_TOP_C.evaluate(H=12, n=1, log2_M=1, c=0.75).value == pytest.approx(8.0, rel=1e-14)
+
+
 @checked
 @given(c=st.fractions(Fraction(1, 100), Fraction(49, 100), max_denominator=100))
 def test_top_c_bound_is_nearly_attained(c: Fraction) -> None:
@@ -156,6 +307,26 @@ def test_without_a_given_error_verifier_erm_is_put_in(theorem: Theorem) -> None:
         point |= {"mu": 5.0, "sigma": 2.0, "epsilon": 0.5, "N": 3}
     expected = 10.0 * (1.0 - 50.0 / 51.0 * 15.0 ** (-1.0 / 50.0))
     assert theorem.evaluate(**point).extras["epsilon_ver"] == pytest.approx(expected, rel=1e-12)
+
+
+@checked
+@given(
+    c=st.one_of(st.just(1.0), st.floats(1e-6, 0.9)),
+    N=st.integers(1, 250),
+    given_error=st.one_of(st.none(), st.floats(0.0, 10.0)),
+    delta=st.one_of(st.none(), st.floats(1e-12, 1.0)),
+    log2_M=st.floats(1.0, 5000.0),
+)
+def test_values_lie_in_their_enclosures(
+    c: float, N: int, given_error: float | None, delta: float | None, log2_M: float
+) -> None:
+    """The float64 values are inside the Arb balls of the claims, whatever stands for the verifier's error."""
+    point = {"H": 100, "n": 50, "log2_M": log2_M, "c": c}
+    point |= {} if given_error is None else {"epsilon_ver": given_error}
+    point |= {} if delta is None else {"delta": delta}
+    best = point | {"mu": 30.0, "sigma": 20.0, "epsilon": 0.5, "N": N}
+    assert VB_UPPER_TOP_C.enclose(**point).contains(VB_UPPER_TOP_C.evaluate(**point).value)
+    assert VB_UPPER_BEST_OF_N.enclose(**best).contains(VB_UPPER_BEST_OF_N.evaluate(**best).value)
 
 
 def test_error_that_cannot_be_had_is_refused() -> None:
