@@ -109,7 +109,7 @@ def _sample(expression: sympy.Expr) -> sympy.Expr | None:
     Each letter gets a number from its name: a whole one in 2..6, or one in (0.05, 0.45). An expectation or a function
     without a closed form counts as a letter.
     """
-    if expression.has(sympy.Sum, sympy.Integral, sympy.Indexed, sympy.KroneckerDelta, sympy.Product):
+    if expression.has(*_UNSAMPLED):
         return None
     leaves: dict[sympy.Expr, sympy.Expr] = {}
     _collect(expression, leaves)
@@ -138,6 +138,18 @@ _KNOWN = (
     sympy.binomial,
     sympy.factorial,
     sympy.cosh,
+    sympy.sinh,
+    sympy.tanh,
+)
+#: An expression with one of these gets no value at the sample point.
+_UNSAMPLED = (
+    sympy.Sum,
+    sympy.Product,
+    sympy.Integral,
+    sympy.Derivative,
+    sympy.Limit,
+    sympy.Indexed,
+    sympy.KroneckerDelta,
 )
 
 
