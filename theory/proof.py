@@ -52,6 +52,7 @@ __all__ = [
     "UnprovedError",
     "Use",
     "Verified",
+    "established",
     "verify",
     "verify_claims",
     "verify_steps",
@@ -520,10 +521,9 @@ class Prose:
         """Nothing can be checked."""
 
 
-def _established(
-    claim: Claim, derivation: Derivation, facts: Mapping[str, Relation], rests_on: Mapping[str, frozenset[str]]
-) -> str:
-    """Name of the step that proves ``claim`` from no more than it assumes."""
+def established(claim: Claim, state: Verified) -> str:
+    """Name of the step that proves ``claim`` from no more than it assumes. Raises :class:`UnprovedError`."""
+    derivation, facts, rests_on = state.derivation, state.facts, state.rests_on
     where = f"{derivation.label}: the claim {claim.name}"
     if not set(derivation.positive) <= set(claim.positive):
         raise UnprovedError(f"{where} does not say that {derivation.positive} are positive")
@@ -562,8 +562,8 @@ def verify_steps(derivation: Derivation, library: Library) -> Verified:
 def verify_claims(state: Verified, claims: tuple[Claim, ...]) -> None:
     """Check that verified steps establish every claim, and that none is idle. Raises :class:`UnprovedError`."""
     label = state.derivation.label
-    established = {c.name: _established(c, state.derivation, state.facts, state.rests_on) for c in claims}
-    idle = [name for name in state.facts if name not in state.cited and name not in established.values()]
+    proving = {established(claim, state) for claim in claims}
+    idle = [name for name in state.facts if name not in state.cited and name not in proving]
     if idle:
         raise UnprovedError(f"{label}: {', '.join(idle)} is used by no step and establishes no claim")
 

@@ -107,25 +107,46 @@ def _sample(expression: sympy.Expr) -> sympy.Expr | None:
     """``expression`` at a fixed point in the domain of its letters, to twenty digits; None if it has no value there.
 
     Each letter gets a number from its name: a whole one in 2..6, or one in (0.05, 0.45). An expectation or a function
-    without a closed form counts as a letter.
+    without a closed form counts as a letter, an indexed letter as one for each index; sums are carried out.
     """
-    if expression.has(*_UNSAMPLED):
+    try:
+        value = _value(expression, {}).evalf(20)
+    except _NoValueError:
         return None
-    leaves: dict[sympy.Expr, sympy.Expr] = {}
-    _collect(expression, leaves)
-    value = expression.xreplace(leaves).evalf(20)
     return value if value.is_number and value.is_finite and not value.has(sympy.nan, sympy.zoo) else None
 
 
-def _collect(node: sympy.Basic, leaves: dict[sympy.Expr, sympy.Expr]) -> None:
+class _NoValueError(Exception):
+    """There is an integral, or a sum without whole limits."""
+
+
+def _value(node: sympy.Basic, bound: Mapping[sympy.Basic, sympy.Basic]) -> sympy.Expr:
+    if node in bound:
+        return bound[node]
+    if node.is_Number or node.is_NumberSymbol:
+        return node
+    if isinstance(node, sympy.Sum | sympy.Product):
+        return _carried_out(node, bound)
+    if isinstance(node, sympy.Integral | sympy.Derivative | sympy.Limit):
+        raise _NoValueError
     opaque = isinstance(node, sympy.Function) and not isinstance(node, _KNOWN)
-    if isinstance(node, sympy.Symbol) or opaque:
-        number = zlib.crc32(str(node).encode())
-        whole = sympy.Integer(2 + number % 5)
-        leaves[node] = whole if node.is_integer else sympy.Rational(50 + number % 397, 1000)
-        return
-    for part in node.args:
-        _collect(part, leaves)
+    if isinstance(node, sympy.Symbol | sympy.Indexed) or opaque:
+        inner = node.xreplace(dict(bound))
+        number = zlib.crc32(str(inner).encode())
+        return sympy.Integer(2 + number % 5) if inner.is_integer else sympy.Rational(50 + number % 397, 1000)
+    value = node.func(*(_value(part, bound) for part in node.args))
+    return value if value.is_Rational else value.evalf(25)
+
+
+def _carried_out(node: sympy.Sum | sympy.Product, bound: Mapping[sympy.Basic, sympy.Basic]) -> sympy.Expr:
+    if len(node.limits) != 1:
+        raise _NoValueError
+    index, low, high = node.limits[0]
+    first, last = _value(low, bound), _value(high, bound)
+    if not (first.is_Integer and last.is_Integer):
+        raise _NoValueError
+    terms = [_value(node.function, {**bound, index: sympy.Integer(i)}) for i in range(int(first), int(last) + 1)]
+    return sympy.Add(*terms) if isinstance(node, sympy.Sum) else sympy.Mul(*terms)
 
 
 _KNOWN = (
