@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     falsify = command("falsify", "search the whole domain of a statement for a violation", "one", ("text", "json"))
     falsify.add_argument("--seed", type=int, default=0, help="the same seed repeats the same search (default 0)")
     falsify.add_argument("--effort", type=int, default=1, help="how long to search, 0 is quick (default 1)")
+    command("mutate", "change every constant of claims and steps: does the check notice?", "any", ("text", "json"))
     command("graph", "which statement rests on which", None, ("text", "json", "svg"))
     pages = commands.add_parser("pages", help="write the documentation of every statement", description="Overwrites.")
     pages.add_argument("--out", type=Path, required=True, metavar="DIR", help="such as docs/theorems")
@@ -169,6 +170,31 @@ def _check(arguments: argparse.Namespace) -> int:
     return _VIOLATED if failed else 0
 
 
+def _mutate(arguments: argparse.Namespace) -> int:
+    from theory.mutation import report
+    from theory.registry import theorem, theorems
+
+    for label in arguments.labels:
+        theorem(label)
+    reports = [report(label) for label in arguments.labels or theorems()]
+    survivors = [f"{r.label}: {name}" for r in reports for name in r.survived]
+    if arguments.format == "json":
+        print(json.dumps([r.as_dict() for r in reports], indent=1))
+    else:
+        for r in reports:
+            tried = f"claims {r.claims}, steps {r.steps}, left out {r.deletions}"
+            told = f"{r.false} of {r.unsafe} unsafe mutants of claims are false on the recorded instance"
+            print(f"{r.label:22s} {tried}: {len(r.survived)} survived the check; {told}")
+        for name in survivors:
+            print(f"SURVIVED  {name}")
+        total = sum(r.claims + r.steps + r.deletions for r in reports)
+        unsafe, false = sum(r.unsafe for r in reports), sum(r.false for r in reports)
+        print(
+            f"{total} mutants, {len(survivors)} survived the check; numbers alone show {false} of {unsafe} to be false"
+        )
+    return _VIOLATED if survivors else 0
+
+
 def _falsify(arguments: argparse.Namespace) -> int:
     from theory.falsify import falsify
     from theory.registry import theorem
@@ -202,6 +228,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _check(arguments)
     if arguments.command == "falsify":
         return _falsify(arguments)
+    if arguments.command == "mutate":
+        return _mutate(arguments)
     if arguments.command == "graph":
         print(_graph(arguments.format))
         return 0

@@ -189,10 +189,15 @@ def _number(node: sympy.Basic) -> Value:
     return float(node)
 
 
+#: A root of something this little below zero is a root of zero: its argument was rounded.
+_ROUNDING = 1e-12
+
+
 def _power(base: Any, power: Any) -> Any:
     if isinstance(power, int):
         return Fraction(base) ** power if isinstance(base, int) else base**power
-    return float(base) ** float(power)
+    number = float(base)
+    return (0.0 if -_ROUNDING < number < 0.0 else number) ** float(power)
 
 
 def _each(f: Any, value: Any) -> Any:
