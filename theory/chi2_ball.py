@@ -113,6 +113,10 @@ def _expert_value(point: Point) -> Number:
     return Number(_VALUE.at(point))
 
 
+def _expert_formulas(point: Point) -> tuple[Formula, dict[str, float]]:
+    return _VALUE, dict(point)
+
+
 CHI2_EXPERT = Theorem(
     label="chi2-expert",
     kind="upper",
@@ -138,6 +142,7 @@ CHI2_EXPERT = Theorem(
     trivial=lambda p: p["H"] * (1.0 + 1e-12),
     source="theory notes, section 2",
     claims=CHI2_EXPERT_CLAIMS,
+    formulas=_expert_formulas,
 )
 
 
@@ -171,15 +176,28 @@ EXPERT_HETEROGENEITY_CLAIMS = (
         "two-point laws attain the lower side",
     ),
 )
-_UPPER = Formula(sympy.sqrt(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[0].relation.rhs))
-_LOWER = Formula(sympy.sqrt(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[1].relation.rhs))
-_LINEAR_UPPER = Formula(EXPERT_HETEROGENEITY_CLAIMS[2].relation.rhs)
-_LINEAR_LOWER = Formula(EXPERT_HETEROGENEITY_CLAIMS[3].relation.rhs)
+#: The best of what the claims say, and of sigma_e in [0, H/2].
+_ABOVE = Formula(
+    sympy.Min(
+        sympy.sqrt(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[0].relation.rhs),
+        EXPERT_HETEROGENEITY_CLAIMS[2].relation.rhs,
+        H / 2,
+    )
+)
+_BELOW = Formula(
+    sympy.Max(
+        sympy.sqrt(sympy.Max(_sigma**2 + EXPERT_HETEROGENEITY_CLAIMS[1].relation.rhs, 0)),
+        EXPERT_HETEROGENEITY_CLAIMS[3].relation.rhs,
+    )
+)
+
+
+def _heterogeneity_formulas(point: Point) -> tuple[Formula, dict[str, float]]:
+    return _ABOVE, dict(point)
 
 
 def _heterogeneity_sides(point: Point) -> Number:
-    upper = min(_UPPER.at(point), _LINEAR_UPPER.at(point), point["H"] / 2.0)
-    return Number(upper, {"lower": max(_LOWER.at(point), _LINEAR_LOWER.at(point), 0.0)})
+    return Number(_ABOVE.at(point), {"lower": _BELOW.at(point)})
 
 
 EXPERT_HETEROGENEITY = Theorem(
@@ -199,4 +217,5 @@ EXPERT_HETEROGENEITY = Theorem(
     trivial=lambda p: p["H"] / 2,
     source="theory notes, section 3",
     claims=EXPERT_HETEROGENEITY_CLAIMS,
+    formulas=_heterogeneity_formulas,
 )
