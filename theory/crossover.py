@@ -4,8 +4,8 @@ r"""When can learning without rewards win? Never at equal base draws; against a 
 draws, so the best verifier-based learner (VB) is worth at least as much as the best verifier-free one (VF) on them. On
 the mirrored codebook the expert's samples, too, are a garbling of VB's: of a pair {f, -f} of equal base mass output the
 better one with probability :math:`(1+\varepsilon|f|)/2`, whatever was drawn (f = 0 goes through as it is). On the
-family below the same holds for an expert of success :math:`p_e\le2c`: after a solved draw repeat its token with probability :math:`p_e/c-1`, else another;
-after a failed one play any other token.
+family below the same holds for an expert of success :math:`p_e\le2c`: after a solved draw repeat its token with
+probability :math:`p_e/c-1`, else play another; after a failed one play any other token.
 
 **Rare-success family.** |V| = 1/c tokens, a prompt x uniform on :math:`V^M`, hypothesis j plays :math:`g_j(x)=x_j`, the
 truth i gives :math:`R=H\,1\{a_1=g_i(x)\}`. The base is uniform: it solves with probability c. VB sees n labelled base
