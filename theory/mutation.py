@@ -205,14 +205,13 @@ def report(label: str, known: Library | None = None) -> Report:
 
 
 def _truth(label: str, claim: Claim, mutant: Mutant) -> tuple[bool, bool]:
-    """(unsafe, false) on the recorded extremal instance of the claim; (False, False) where there is none."""
-    from theory.falsify.adversary import adversaries, sides
-    from theory.falsify.table import recorded
+    """(unsafe, false) on the recorded extremal instances of the claim; (False, False) where there is none."""
+    from theory.falsify.table import again, recorded
 
-    attackers = [a for a in adversaries(label) if a.claim == claim.name]
-    rows = [row for row in recorded().get("findings", ()) if row["label"] == label and row["claim"] == claim.name]
-    if not attackers or not rows or claim.relation.op == "=":
+    rows = [row for row in recorded().get("findings", ()) if (row["label"], row["claim"]) == (label, claim.name)]
+    if claim.relation.op == "=":
         return False, False
     changed = replace(claim, relation=mutant.relation)
-    before, after = (sides(attackers[0], c, rows[0]["instance"], False) for c in (claim, changed))
-    return after.larger - after.smaller < before.larger - before.smaller, after.violated
+    pairs = [(again(row, claim), again(row, changed)) for row in rows]
+    unsafe = any(after.larger - after.smaller < before.larger - before.smaller for before, after in pairs)
+    return unsafe, any(after.violated for _, after in pairs)

@@ -7,13 +7,11 @@ records.
 
 from __future__ import annotations
 
-import functools
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from theory import render
+from theory.falsify.table import recorded
 from theory.graph import svg
 from theory.lemmas import LEMMAS, MOST
 from theory.registry import derivations, room_of, theorem, theorems
@@ -31,15 +29,8 @@ EXAMPLE: dict[str, float] = {
 _WORTH = ("H", "n", "log2_M")
 
 
-@functools.cache
-def _recorded() -> dict[str, Any]:
-    """The recorded table of attacks; empty where none is recorded."""
-    file = resources.files("theory.falsify") / "tightness.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
-
-
 def _findings(label: str) -> list[dict[str, Any]]:
-    return [row for row in _recorded().get("findings", []) if row["label"] == label]
+    return [row for row in recorded().get("findings", []) if row["label"] == label]
 
 
 def tightness(label: str) -> str:
@@ -155,7 +146,7 @@ def _lemmas() -> str:
 
 
 def _attacks() -> str:
-    recorded = _recorded()
+    recorded = recorded()
     lines = [
         "# Attacks",
         "",

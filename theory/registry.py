@@ -95,6 +95,8 @@ def derivations() -> Mapping[str, Derivation]:
 def derivation(label: str) -> Derivation:
     """The proof of the statement labelled ``label``. Raises ``KeyError`` with the known labels."""
     theorem(label)
+    if label not in derivations():
+        raise KeyError(f"{label} has no derivation")
     return derivations()[label]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import sympy
 
 from theory.__main__ import main
-from theory.registry import theorem, theorems
+from theory.registry import derivation, theorem, theorems
 
 POINT = ("n=512", "log2_M=64", "sigma=256", "H=512")
 
@@ -136,3 +139,123 @@ def test_list_as_json_has_the_same_labels(capsys: pytest.CaptureFixture[str]) ->
     """`list --format json` is a list of objects with the same labels."""
     assert main(["list", "--format", "json"]) == 0
     assert [row["label"] for row in json.loads(capsys.readouterr().out)] == list(theorems())
+
+
+LABELS = tuple(theorems())
+FORMATS = ("text", "latex", "markdown", "json")
+
+
+def _out(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("label", LABELS)
+def test_every_statement_is_shown(capsys: pytest.CaptureFixture[str], label: str, form: str) -> None:
+    """show prints the label, every claim and every assumption, in each format."""
+    printed = _out(capsys, "show", label, "--format", form)
+    assert label in printed
+    if form != "latex":
+        assert all(claim.says in printed for claim in theorem(label).claims)
+    if form == "json":
+        assert {claim["name"] for claim in json.loads(printed)["claims"]} == {c.name for c in theorem(label).claims}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("label", LABELS)
+def test_every_derivation_is_printed(capsys: pytest.CaptureFixture[str], label: str, form: str) -> None:
+    """derive prints every step by name, in each format."""
+    printed = _out(capsys, "derive", label, "--format", form)
+    assert all(step.name in printed for step in derivation(label).steps)
+    if form == "json":
+        assert len(json.loads(printed)["steps"]) == len(derivation(label).steps)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_list_names_every_label(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """list prints all labels, in each format."""
+    printed = _out(capsys, "list", "--format", form)
+    assert all(label in printed for label in LABELS)
+
+
+def test_check_prints_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """check counts statements, steps by kind, lemmas and failures."""
+    answer = json.loads(_out(capsys, "check", "chi2-expert", "--trials", "5", "--format", "json"))
+    assert answer["failed"] == []
+    assert answer["steps"]["prose"] == 0
+    assert answer["steps"]["inequality"] > 0
+    assert "0 failed" in _out(capsys, "check", "chi2-expert", "--trials", "5")
+
+
+def test_check_exits_with_4_when_a_constant_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that the steps do not establish makes check say so and exit with 4."""
+    from theory import check
+
+    true = theorem("chi2-expert")
+    relation = replace(true.claims[0].relation, rhs=true.claims[0].relation.rhs * sympy.Rational(9, 10))
+    wrong = replace(true, claims=(replace(true.claims[0], relation=relation), *true.claims[1:]))
+    monkeypatch.setattr(check, "theorem", lambda label: wrong)
+    assert main(["check", "chi2-expert", "--trials", "1"]) == 4
+    assert "FAILS  chi2-expert" in capsys.readouterr().out
+
+
+def test_mutate_prints_what_survived(capsys: pytest.CaptureFixture[str]) -> None:
+    """mutate counts the mutants of a statement and says that none survived."""
+    (answer,) = json.loads(_out(capsys, "mutate", "garbling", "--format", "json"))
+    assert answer["survived"] == []
+    assert answer["claims"] > 0
+    assert "0 survived the check" in _out(capsys, "mutate", "garbling")
+
+
+@pytest.mark.parametrize("form", ["text", "json", "svg"])
+def test_graph_names_every_statement(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """graph prints every label."""
+    printed = _out(capsys, "graph", "--format", form)
+    assert all(label in printed for label in LABELS)
+
+
+def test_rigorous_evaluation_encloses_the_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """--rigorous adds an Arb ball, which holds the float64 value at 40 bits and is tighter at more."""
+    coarse = _json(capsys, "vf-lower", "--set", *POINT, "epsilon=0.1", "--rigorous")["rigorous"]
+    fine = _json(capsys, "vf-lower", "--set", *POINT, "epsilon=0.1", "--rigorous", "--bits", "120")["rigorous"]
+    assert isinstance(coarse, dict)
+    assert isinstance(fine, dict)
+    assert coarse["holds_float64"] is True
+    assert fine["radius"] < 1e-20 < coarse["radius"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "no-such"], "'no-such' is no statement"),
+        (["derive", "no-such"], "'no-such' is no statement"),
+        (["check", "no-such"], "'no-such' is no statement"),
+        (["mutate", "no-such"], "'no-such' is no statement"),
+        (["falsify", "no-such"], "'no-such' is no statement"),
+        (["falsify", "chi2-expert", "--effort", "-1"], "effort"),
+        (["check", "chi2-expert", "--trials", "0"], "--trials 0: expected at least 1"),
+        (["evaluate", "vf-lower", "--set", *POINT, "--rigorous"], "expected epsilon"),
+        (["evaluate", "vf-lower", "--set", *POINT, "--bits", "60"], "--bits goes with --rigorous"),
+        (["evaluate", "vf-lower", "--set", *POINT, "epsilon=.1", "--rigorous", "--bits", "1"], "--bits 1"),
+        (["evaluate", "heterogeneity-identity"], "has no number"),
+    ],
+)
+def test_bad_requests_get_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    """Exit 2, nothing on stdout, one line on stderr that names what was wrong."""
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert words in printed.err
+
+
+def test_pages_are_written_anew(tmp_path: Path) -> None:
+    """pages writes one page for each statement, the lemmas, the attacks, the index and the graph."""
+    assert main(["pages", "--out", str(tmp_path / "new")]) == 0
+    written = {path.name for path in (tmp_path / "new").iterdir()}
+    assert written == {*(f"{label}.md" for label in LABELS), "index.md", "lemmas.md", "tightness.md", "graph.svg"}
