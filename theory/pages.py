@@ -146,14 +146,13 @@ def _lemmas() -> str:
 
 
 def _attacks() -> str:
-    recorded = recorded()
     lines = [
         "# Attacks",
         "",
         "A search of the whole domain of every claim for a violation, and the best ratio it found. 1 is",
     ]
     lines += ["equality; a claim whose best ratio stays below 0.99 is of unknown tightness. Recorded by", ""]
-    manifest = recorded.get("manifest", {})
+    manifest = recorded().get("manifest", {})
     lines[-1] = f"`{manifest.get('command', 'python -m theory.falsify.table')}` (" + ", ".join(
         f"{name} {value}" for name, value in manifest.items() if name != "command"
     )
