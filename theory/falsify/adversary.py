@@ -23,8 +23,8 @@ from theory.proof import Claim
 from theory.registry import theorem
 
 __all__ = [
-    "Adversary",
     "PLAIN",
+    "Adversary",
     "Gauge",
     "Sides",
     "Space",
@@ -91,8 +91,8 @@ class Adversary:
 
     ``letters(xp, instance)`` computes every letter of the claim by name, each exactly, in NumPy (and in JAX if
     ``gradient``). A left side that is no expression in numbers is given as the letter ``"lhs"``. ``evaluator(letters)``
-    is the right side by the statement's own evaluator; ``scale(letters)`` is the size of the numbers in which rounding
-    is forgiven.
+    is the right side by the statement's own evaluator. A relative excess of ``rounding``, and one of 1e-13 of the size
+    ``scale(letters)`` of the numbers involved, is rounding.
     """
 
     label: str
@@ -103,6 +103,7 @@ class Adversary:
     gauge: Gauge = PLAIN
     scale: Callable[[Mapping[str, Any]], Any] = _unit
     gradient: bool = True
+    rounding: float = RELATIVE
 
     def differentiable(self, claim: Claim) -> bool:
         """True if a gradient can be had: no function without a closed form on the right side."""
@@ -119,6 +120,7 @@ class Sides:
     origin: float
     drop: bool
     scale: float
+    rounding: float = RELATIVE
 
     @property
     def smaller(self) -> float:
@@ -142,7 +144,7 @@ class Sides:
     @property
     def violated(self) -> bool:
         """The claim fails by more than rounding; a number that is not finite fails too."""
-        allowed = RELATIVE * max(abs(self.lhs), abs(self.rhs)) + ABSOLUTE * self.scale
+        allowed = self.rounding * max(abs(self.lhs), abs(self.rhs)) + ABSOLUTE * self.scale
         return not self.excess <= allowed
 
     @property
@@ -226,6 +228,7 @@ def sides(adversary: Adversary, claim: Claim, instance: Named, registered: bool)
         origin=float(adversary.gauge.origin(letters)),
         drop=adversary.gauge.drop,
         scale=float(adversary.scale(letters)),
+        rounding=adversary.rounding,
     )
 
 

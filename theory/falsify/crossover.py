@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from theory.falsify.adversary import PLAIN, Adversary, Gauge, Named, Space, budget, registered
 from theory.falsify.instances import BUDGET, masses, spread
@@ -38,13 +38,19 @@ RARE = ((2.0, 12.99), (0.0, math.log2(MOST - 1.0)), (0.0, 7.0), (0.0, 1.0))
 SHORT = (*RARE[:2], (0.0, 2.5), RARE[3])
 #: |V|, M and n small enough to enumerate all counts; the share of p_e between c and 2c.
 SMALL = ((2.0, 4.99), (2.0, 3.99), (1.0, 4.99), (0.0, 1.0))
-#: Hypotheses, prompts, traces and draws of any finite task.
-HYPOTHESES, PROMPTS, TRACES, DRAWS = 3, 2, 3, 2
+#: Hypotheses, prompts and traces of any finite task, of which two draws are seen.
+HYPOTHESES, PROMPTS, TRACES = 3, 2, 3
 
 
-def binomial(n: int, p: float) -> Floats:
-    """pmf of Bin(n, p), each mass from integers and powers."""
-    return np.array([math.comb(n, k) * p**k * (1.0 - p) ** (n - k) for k in range(n + 1)])
+@functools.cache
+def _choose(n: int) -> Floats:
+    return np.array([math.comb(n, k) for k in range(n + 1)], dtype=float)
+
+
+def binomial(n: int, p: ArrayLike) -> Floats:
+    """pmf of Bin(n, p) on the last axis, each mass from integers and powers."""
+    k, chance = np.arange(n + 1), np.asarray(p, dtype=float)[..., None]
+    return np.asarray(_choose(n) * chance**k * (1.0 - chance) ** (n - k))
 
 
 @functools.cache
@@ -62,38 +68,39 @@ def vote(V: int, m: int) -> float:
     return expected / m
 
 
-def _vote_value(V: int, M: int, q: float) -> float:
-    """E W(1 + K), K ~ Bin(M - 1, q)."""
-    return float(binomial(M - 1, q) @ [vote(V, m) for m in range(1, M + 1)])
+@functools.cache
+def _votes(V: int, M: int) -> Floats:
+    return np.array([vote(V, m) for m in range(1, M + 1)])
+
+
+def _survival(V: int, n: int) -> Floats:
+    """q_k, k = 0..n."""
+    k, c = np.arange(n + 1), 1.0 / V
+    return np.asarray(c**k * (1.0 - c) ** (n - k))
 
 
 def best_labelled(V: int, M: int, n: int) -> float:
-    """J/H of the best learner on n labelled base draws of the rare-success family."""
-    c = 1.0 / V
-    return math.fsum(b * _vote_value(V, M, c**k * (1.0 - c) ** (n - k)) for k, b in enumerate(binomial(n, c)))
+    """J/H of the best learner on n labelled base draws: E W(1 + K), K ~ Bin(M - 1, q_k), k ~ Bin(n, c)."""
+    return float(binomial(n, 1.0 / V) @ binomial(M - 1, _survival(V, n)) @ _votes(V, M))
 
 
 def best_perfect(V: int, M: int, n: int) -> float:
-    """J/H of the best learner on n tokens of the expert that always solves."""
-    return _vote_value(V, M, V ** -float(n))
+    """J/H of the best learner on n tokens of the expert that always solves: E W(1 + K), K ~ Bin(M - 1, c^n)."""
+    return float(binomial(M - 1, V ** -float(n)) @ _votes(V, M))
 
 
 def picked(V: int, M: int, n: int, p_e: float) -> float:
     """P(the hypothesis that agrees with most tokens, ties at random, is the truth), over counts of ties."""
     level = binomial(n, 1.0 / V)
-    total = 0.0
-    for k, b in enumerate(binomial(n, p_e)):
-        below = math.fsum(level[:k])
-        tied = [math.comb(M - 1, j) * level[k] ** j * below ** (M - 1 - j) / (1 + j) for j in range(M)]
-        total += b * math.fsum(tied)
-    return total
+    below = np.concatenate(([0.0], np.cumsum(level)[:-1]))[:, None]
+    j = np.arange(M)
+    tied = _choose(M - 1) * level[:, None] ** j * below ** (M - 1 - j) / (1 + j)
+    return float(binomial(n, p_e) @ tied.sum(axis=1))
 
 
 def random_consistent(V: int, M: int, n: int) -> float:
     """P(a random one of the hypotheses that explain all labels is the truth)."""
-    c = 1.0 / V
-    chances = [binomial(M - 1, c**k * (1.0 - c) ** (n - k)) for k in range(n + 1)]
-    return float(binomial(n, c) @ [chance @ (1.0 / np.arange(1, M + 1)) for chance in chances])
+    return float(binomial(n, 1.0 / V) @ binomial(M - 1, _survival(V, n)) @ (1.0 / np.arange(1, M + 1)))
 
 
 def best_noisy(V: int, M: int, n: int, p_e: float) -> float:
@@ -261,25 +268,26 @@ def _task(xp: Any, theta: Any) -> Named:
 
 
 def _task_letters(xp: Any, instance: Named) -> Named:
-    """Best values on the labelled draws, and on those kept by the reward with their labels and number dropped."""
-    prompts, base, rewarded = instance["prompts"], instance["base"], instance["rewarded"]
-    draws = [(x, a) for x in range(PROMPTS) for a in range(TRACES)]
-    labelled: dict[Any, Floats] = {}
-    kept: dict[Any, Floats] = {}
-    for sample in itertools.product(draws, repeat=DRAWS):
-        chance = math.prod(float(prompts[x] * base[x, a]) for x, a in sample)
-        for i in range(HYPOTHESES):
-            labels = tuple(int(rewarded[i, x, a]) for x, a in sample)
-            solved = tuple(draw for draw, label in zip(sample, labels, strict=True) if label)
-            for table, seen in ((labelled, (sample, labels)), (kept, solved)):
-                table.setdefault(seen, np.zeros(HYPOTHESES))[i] += chance / HYPOTHESES
-    rewards = BUDGET * rewarded
+    """Best values on two labelled draws, and on those of them kept by the reward, labels and number dropped."""
+    prompts, base = instance["prompts"], instance["base"]
+    solves = np.asarray(instance["rewarded"], dtype=float).reshape(HYPOTHESES, -1)
+    draw = (prompts[:, None] * base).reshape(-1)
+    pairs = np.outer(draw, draw).reshape(-1)
 
-    def value(table: Mapping[Any, Floats]) -> float:
-        return sum(float(prompts @ np.tensordot(joint, rewards, axes=1).max(axis=1)) for joint in table.values())
+    def value(joint: Floats) -> Floats:
+        """E_x max_a of the posterior reward, for rows of masses of the hypotheses."""
+        votes = (joint @ solves).reshape(*joint.shape[:-1], PROMPTS, TRACES)
+        return np.asarray(BUDGET * (votes.max(axis=-1) @ prompts))
 
-    guess = float(prompts @ rewards.mean(axis=0).max(axis=1))
-    return {"H": BUDGET, "J_VB": value(labelled), "J_kept": value(kept), "guess": guess}
+    labels = (2 * solves[:, :, None] + solves[:, None, :]).reshape(HYPOTHESES, -1)
+    alike = (labels[:, None, :] == labels[None, :, :]).astype(float)
+    labelled = (value(np.moveaxis(alike, 2, 0)) / alike.sum(axis=1).T).sum(axis=1) @ pairs / HYPOTHESES
+    failed = 1.0 - solves @ draw
+    none, one = failed**2, 2.0 * draw[:, None] * (solves * failed[:, None]).T
+    both = pairs[:, None] * (solves[:, :, None] * solves[:, None, :]).reshape(HYPOTHESES, -1).T
+    kept = value(np.concatenate([none[None, :], one, both]) / HYPOTHESES).sum()
+    guess = value(np.full(HYPOTHESES, 1.0 / HYPOTHESES))
+    return {"H": BUDGET, "J_VB": float(labelled), "J_kept": float(kept), "guess": float(guess)}
 
 
 def _mirrored(xp: Any, theta: Any) -> Named:

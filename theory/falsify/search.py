@@ -43,7 +43,7 @@ def attack(adversary: Adversary, claim: Claim, seed: int, effort: int) -> Findin
     rng = np.random.default_rng(
         [seed, zlib.crc32(f"{adversary.label} {adversary.claim} {adversary.space.name}".encode())]
     )
-    best, value, evaluations = np.full(len(adversary.space.box), 0.5), -math.inf, 0
+    best, value, evaluations = rng.uniform(size=len(adversary.space.box)), -math.inf, 0
     method: Method = "evolution"
     batch = None
     if effort > 0 and adversary.differentiable(claim):

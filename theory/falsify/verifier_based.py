@@ -23,8 +23,10 @@ from theory.falsify.verifier import worst_of_groups
 
 __all__ = ["ADVERSARIES"]
 
-#: Numbers of traces: two are enough for the extremal instances, and leave little to search.
-SIZES = (2, 4)
+#: Traces under any verifier.
+POINTS = 4
+#: By how much a trace is judged worse than the one before it where both are judged alike.
+STEP = 1e-6
 #: Distance, as a share of sigma, by which a threshold stays below its atom.
 CLEAR = 1e-7
 #: Groups of verifiers, and labelled draws enough to enumerate how many are solved.
@@ -41,31 +43,51 @@ _LOG_CHOOSE = np.array(
 )
 
 
-def _box(size: int, *more: tuple[float, float]) -> tuple[tuple[float, float], ...]:
-    """Returns, judged returns, logits of the base, share of the largest c; then ``more``."""
-    return (*spread((0.0, BUDGET), 2 * size), *spread((-6.0, 6.0), size), (0.05, 1.0), *more)
+#: Returns, judged returns, logits of the base, share of the largest c.
+ANY = (*spread((0.0, BUDGET), 2 * POINTS), *spread((-6.0, 6.0), POINTS), (0.05, 1.0))
+#: Returns, the level between them at which the verifier sees both, logits of the base, share of the largest c.
+CONFUSED = (*spread((0.0, BUDGET), 2), (0.0, 1.0), *spread((-6.0, 6.0), 2), (0.05, 1.0))
 
 
 def _traces(xp: Any, theta: Any) -> Named:
-    size = theta.shape[0] // 3
-    return {"returns": theta[:size], "judged": theta[size : 2 * size], "base": masses(xp, theta[2 * size : 3 * size])}
+    r, judged = theta[:POINTS], theta[POINTS : 2 * POINTS]
+    return {"returns": r, "judged": judged, "base": masses(xp, theta[2 * POINTS : 3 * POINTS])}
+
+
+def _confused(xp: Any, theta: Any) -> Named:
+    """Two traces judged alike, the second one a little worse."""
+    r = theta[:2]
+    level = xp.minimum(r[0] + theta[2] * (r[1] - r[0]), BUDGET - STEP)
+    return {"returns": r, "judged": level + STEP * xp.arange(1, -1, -1), "base": masses(xp, theta[3:5])}
+
+
+#: Makes an instance.
+Build = Callable[[Any, Any], Named]
 
 
 def _any_c(xp: Any, theta: Any) -> Named:
     return _traces(xp, theta) | {"c": theta[-1]}
 
 
-def _ball(xp: Any, theta: Any) -> Named:
-    """epsilon such that mu + epsilon sigma is just below the last trace (or the mean), a share of c there."""
-    made = _traces(xp, theta)
-    r, p = made["returns"], made["base"]
-    mu, sigma = moments(xp, p, r)
-    epsilon = xp.maximum((r[-1] - mu) / sigma - CLEAR, 0.0)
-    return made | {"epsilon": epsilon, "c": theta[-1] * tail(xp, p, r, mu + epsilon * sigma)}
+def _last_c(xp: Any, theta: Any) -> Named:
+    made = _confused(xp, theta)
+    return made | {"c": theta[-1] * made["base"][-1]}
 
 
-def _draws(xp: Any, theta: Any) -> Named:
-    return _ball(xp, theta[:-1]) | {"N": whole(xp, xp.exp2(theta[-1]))}
+def _ball(traces: Build) -> Build:
+    def build(xp: Any, theta: Any) -> Named:
+        """epsilon such that mu + epsilon sigma is just below the last trace (or the mean), a share of c there."""
+        made = traces(xp, theta)
+        r, p = made["returns"], made["base"]
+        mu, sigma = moments(xp, p, r)
+        epsilon = xp.maximum((r[-1] - mu) / sigma - CLEAR, 0.0)
+        return made | {"epsilon": epsilon, "c": theta[-1] * tail(xp, p, r, mu + epsilon * sigma)}
+
+    return build
+
+
+def _draws(traces: Build) -> Build:
+    return lambda xp, theta: _ball(traces)(xp, theta[:-1]) | {"N": whole(xp, xp.exp2(theta[-1]))}
 
 
 def top_value(xp: Any, p: Any, r: Any, judged: Any, c: Any) -> Any:
@@ -224,11 +246,10 @@ _TOP, _DRAWS = "vb-upper-top-c", "vb-upper-best-of-n"
 _OVER_MU = Gauge("gains over mu", _mu)
 
 
-def _attacks(size: int) -> tuple[Adversary, ...]:
-    """Attacks with so many traces and any verifier."""
-    box, words = _box(size), f"{size} traces, any verifier"
-    some, ball = Space(words, box, _any_c), Space(words + ", a ball", box, _ball)
-    draws = Space(words + ", draws", _box(size, (0.0, 6.0)), _draws)
+def _attacks(some: Space, traces: Build) -> tuple[Adversary, ...]:
+    words, box = some.name, some.box
+    ball = Space(words + ", a ball", box, _ball(traces))
+    draws = Space(words + ", draws", (*box, (0.0, 6.0)), _draws(traces))
     return (
         Adversary(_TOP, "cvar", some, _cvar, scale=budget),
         Adversary(_TOP, "top-mean", ball, _top_mean, scale=budget, gauge=_OVER_MU),
@@ -243,7 +264,8 @@ _CLASSES = Space("members that overlook solved traces", CLASS, _class)
 _CLASSES_DRAWS = Space("members that overlook solved traces, draws", (*CLASS, (0.0, 6.0)), _class_with_draws)
 
 ADVERSARIES = (
-    *(adversary for size in SIZES for adversary in _attacks(size)),
+    *_attacks(Space("two traces, a verifier that confuses them", CONFUSED, _last_c), _confused),
+    *_attacks(Space("four traces, any verifier", ANY, _any_c), _traces),
     Adversary(_TOP, "expectation", _CLASSES, _class_top, evaluator=_learned_top, scale=budget),
     Adversary(_TOP, "simple", _CLASSES, _class_top, scale=budget),
     Adversary(_DRAWS, "expectation", _CLASSES_DRAWS, _class_draws, evaluator=_learned_draws, scale=budget),

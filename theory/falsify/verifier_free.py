@@ -21,7 +21,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-
 __all__ = ["ADVERSARIES", "mean_weight", "signs", "walk_weight"]
 
 Floats = NDArray[np.float64]
@@ -71,8 +70,8 @@ def mean_weight(sign: Floats, f: Floats, base: Floats, n: int, epsilon: float) -
     for _ in range(n):
         likelihoods = (likelihoods[:, None, :] * once[None, :, :]).reshape(-1, M)
         chances = np.outer(chances, law).reshape(-1)
-    weight: float = chances @ np.abs(likelihoods @ sign.T).mean(axis=1)
-    return weight / M
+    weight = float(chances @ np.abs(likelihoods @ sign.T).mean(axis=1))
+    return float(weight / M)
 
 
 ADVERSARIES = ()
