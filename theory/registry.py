@@ -59,7 +59,11 @@ def _place(label: str) -> tuple[int, str]:
 def room_of(label: str) -> str:
     """Name of the module of :mod:`theory` that states ``label``: the one that defines it, not one that imports it."""
     statement = theorem(label)
-    rooms = [name for name in _rooms() if statement in vars(importlib.import_module(f"theory.{name}")).values()]
+    rooms = [
+        name
+        for name in _rooms()
+        if any(value is statement for value in vars(importlib.import_module(f"theory.{name}")).values())
+    ]
     exported = [
         name
         for name in rooms
