@@ -73,14 +73,22 @@ class Mean(sympy.Function):  # type: ignore[misc]
             if not varying:
                 parts.append(constant)
                 changed = True
-            elif len(sums) == 1:  # E of a finite sum is the sum of the E
+            elif len(sums) == 1 and _fixed_length(name, sums[0]):  # E of a finite sum is the sum of the E
                 others = sympy.Mul(*(a for a in varying if a is not sums[0]))
-                parts.append(constant * sympy.Sum(cls(space, others * sums[0].function), *sums[0].limits))
+                inner, limits = _apart(sums[0], others.free_symbols | constant.free_symbols)
+                parts.append(constant * sympy.Sum(cls(space, others * inner), *limits))
                 changed = True
             else:
                 changed = changed or constant != 1
                 parts.append(constant * cls(space, sympy.Mul(*varying), evaluate=False))
         return sympy.Add(*parts) if changed or len(parts) > 1 else None
+
+    def _eval_derivative(self, letter: sympy.Symbol) -> sympy.Expr:
+        """Derivative and expectation exchange (spaces are finite), unless the letter varies on the space."""
+        space, f = self.args
+        if space.name in spaces_of(letter):
+            return sympy.Derivative(self, letter, evaluate=False)
+        return type(self)(space, sympy.diff(f, letter))
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         inner = rf"E_{{{self.args[0].name}}}\left[{printer.doprint(self.args[1])}\right]"
@@ -88,6 +96,19 @@ class Mean(sympy.Function):  # type: ignore[misc]
 
     def _sympystr(self, printer: Any) -> str:
         return f"E_{self.args[0].name}[{printer.doprint(self.args[1])}]"
+
+
+def _fixed_length(space: str, total: sympy.Sum) -> bool:
+    """The limits are finite and do not vary on the space."""
+    ends = [end for _, *limits in total.limits for end in limits]
+    return all(space not in spaces_of(end) and not end.is_infinite for end in ends)
+
+
+def _apart(total: sympy.Sum, taken: set[sympy.Symbol]) -> tuple[sympy.Expr, list[tuple[sympy.Basic, ...]]]:
+    """Summand and limits of ``total``, indices that are ``taken`` renamed."""
+    fresh = {index: sympy.Dummy(index.name, **index.assumptions0) for index, *_ in total.limits if index in taken}
+    renamed = [tuple(part.xreplace(fresh) for part in limit) for limit in total.limits]
+    return total.function.xreplace(fresh), renamed
 
 
 def mean(space: str, f: sympy.Expr) -> sympy.Expr:

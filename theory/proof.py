@@ -24,14 +24,26 @@ step leaves a hole.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import sympy
+from sympy.core.function import AppliedUndef
 
-from theory.relation import Relation, is_nonnegative, is_positive, is_zero, put_in
+from theory.expectation import Mean, spaces_of
+from theory.relation import (
+    Relation,
+    bound_letters,
+    is_continuous,
+    is_nonnegative,
+    is_positive,
+    is_zero,
+    may_vanish,
+    put_in,
+)
 
 __all__ = [
     "Apply",
@@ -263,18 +275,23 @@ class Monotone:
         low, high = _sides(facts[self.fact])
         below, above = _sides(relation)
         (t,) = self.function.variables
-        slope = sympy.diff(self.function.expr, t)
+        if t.is_real is not True or t.is_integer or t.is_nonpositive or (t.is_zero is False and not t.is_positive):
+            raise UnprovedError(f"the domain of {t} is neither all numbers nor those >= 0 nor those > 0")
         inner = sympy.Dummy("t", positive=True) if t.is_nonnegative else sympy.Dummy("t", real=True)
-        inside = slope.subs(t, inner)  # F is continuous: its slope inside the domain decides
+        function = self.function.expr.xreplace({t: inner})
+        if not is_continuous(function, inner, library.positive):  # at 0 it is, or it divides by 0 there
+            raise UnprovedError(f"{self.function} is not proved continuous")
+        inside = sympy.diff(function, inner)  # F is continuous: its slope inside the domain decides
         rises = is_positive(inside, library.positive) if self.reflect else is_nonnegative(inside, library.positive)
         if not rises:
             raise UnprovedError(f"{self.function} is not proved to increase")
         arguments, images = ((below, above), (low, high)) if self.reflect else ((low, high), (below, above))
         if t.is_nonnegative:
             member = arguments[1] if self.reflect else arguments[0]
-            cited = any(is_zero(facts[name].slack - member) for name in self.inside)
-            if not cited and not is_nonnegative(member, library.positive):
-                raise UnprovedError(f"{member} is not proved nonnegative")
+            cited = not t.is_positive and any(is_zero(facts[name].slack - member) for name in self.inside)
+            proved = is_positive if t.is_positive else is_nonnegative
+            if not cited and not proved(member, library.positive):
+                raise UnprovedError(f"{member} is not proved {'positive' if t.is_positive else 'nonnegative'}")
         if not all(is_zero(image - self.function(a)) for a, image in zip(arguments, images, strict=True)):
             raise UnprovedError(f"{relation} is not the image of {facts[self.fact]}")
 
@@ -317,8 +334,12 @@ class Calculus:
             return
         if self.variable.is_nonnegative is not True:
             raise UnprovedError(f"{self.variable} is not a nonnegative symbol")
+        closed = sympy.Dummy(self.variable.name, nonnegative=True)
         for power in range(self.order):
-            start = sympy.limit(sympy.diff(slack, self.variable, power), self.variable, 0, "+")
+            derivative = sympy.diff(slack, self.variable, power)
+            if not is_continuous(derivative.xreplace({self.variable: closed}), closed, library.positive):
+                raise UnprovedError(f"derivative {power} is not proved continuous")
+            start = derivative.subs(self.variable, 0)
             if not is_nonnegative(start, library.positive):
                 raise UnprovedError(f"derivative {power} at 0 is {start}, not proved nonnegative")
         if not is_nonnegative(sympy.diff(slack, self.variable, self.order), library.positive):
@@ -330,7 +351,12 @@ class Calculus:
         bounds = [facts[name].slack for name in self.inside]
         if not all(any(is_zero(b - side) for b in bounds) for side in (self.variable - low, high - self.variable)):
             raise UnprovedError(f"{self.variable} is not confined to [{low}, {high}] by the cited facts")
-        polynomial = sympy.Poly(slack, self.variable, domain="QQ")
+        try:
+            polynomial = sympy.Poly(slack, self.variable, domain="QQ")
+        except sympy.polys.polyerrors.BasePolynomialError as error:
+            raise UnprovedError(f"{slack} is no polynomial in {self.variable} alone") from error
+        if min(polynomial.eval(low), polynomial.eval(high)) < 0:
+            raise UnprovedError(f"{slack} is negative at an end of [{low}, {high}]")
         cuts = sorted({low, high, *(r for r in sympy.real_roots(polynomial) if low < r < high)})
         for left, right in itertools.pairwise(cuts):
             if polynomial.eval((left + right) / 2) < 0:
@@ -409,6 +435,11 @@ class Use:
         if self.lemma not in library.lemmas:
             raise UnprovedError(f"{self.lemma} is no lemma")
         premises, conclusion = library.lemmas[self.lemma].conclude(**self.arguments)
+        arguments = [argument for argument in self.arguments.values() if isinstance(argument, sympy.Basic)]
+        own = _bound(*premises, conclusion).difference(*(bound_letters(argument) for argument in arguments))
+        caught = own.intersection(letter for argument in arguments for letter in argument.free_symbols)
+        if caught:
+            raise UnprovedError(f"{self.lemma} sums over {caught}, of which an argument speaks")
         _find(premises, self.given, facts, library)
         if not relation.same_as(conclusion):
             raise UnprovedError(f"{self.lemma} concludes {conclusion}, not {relation}")
@@ -434,9 +465,12 @@ class Apply:
         if (self.label, self.claim) not in library.claims:
             raise UnprovedError(f"{self.label} has no claim {self.claim!r}")
         claim = library.claims[self.label, self.claim]
+        bound = _bound(claim.relation, *claim.where)
         for letter, value in self.replacing.items():
-            if letter.is_nonnegative and not is_nonnegative(value, library.positive):
-                raise UnprovedError(f"{value}, put for {letter}, is not proved nonnegative")
+            _fits(letter, sympy.sympify(value), library.positive)
+            moving = {sympy.Symbol(space) for space in spaces_of(value) - spaces_of(letter)}
+            if bound & {letter, *sympy.sympify(value).free_symbols, *moving}:
+                raise UnprovedError(f"{value}, put for {letter}, is caught by a sum or an expectation of the claim")
         for letter in claim.positive:
             value = sympy.sympify(self.replacing.get(letter, letter))
             if not is_positive(value, library.positive):
@@ -445,6 +479,22 @@ class Apply:
         conclusion = claim.relation.subs(self.replacing)
         if not relation.same_as(conclusion):
             raise UnprovedError(f"{self.label} gives {conclusion}, not {relation}")
+
+
+def _fits(letter: sympy.Basic, value: sympy.Expr, positive: tuple[sympy.Symbol, ...]) -> None:
+    """What is put in for a letter has its sign, is a number as it is, and whole if it is."""
+    if letter.is_positive and not is_positive(value, positive):
+        raise UnprovedError(f"{value}, put for {letter}, is not proved positive")
+    if letter.is_nonnegative and not is_nonnegative(value, positive):
+        raise UnprovedError(f"{value}, put for {letter}, is not proved nonnegative")
+    if letter.is_real and not value.is_real and not is_nonnegative(value, positive):
+        raise UnprovedError(f"{value}, put for {letter}, is not proved real")
+    if letter.is_integer and not value.is_integer:
+        raise UnprovedError(f"{value}, put for {letter}, is not proved whole")
+
+
+def _bound(*relations: Relation) -> frozenset[sympy.Basic]:
+    return frozenset[sympy.Basic]().union(*(bound_letters(side) for r in relations for side in (r.lhs, r.rhs)))
 
 
 def _find(
@@ -486,7 +536,7 @@ class Cases:
     def check(self, relation: Relation, facts: Mapping[str, Relation], library: Library) -> None:
         """The cases exhaust everything and both steps have this relation."""
         one, other = (facts[name] for name in self.on)
-        if not (_opposite(one, other) or _signs(one, other, relation)):
+        if not (_opposite(one, other) or _fresh(one, other, relation)):
             raise UnprovedError(f"{one} and {other} do not exhaust the cases")
         for name in self.cites:
             if not relation.same_as(facts[name]):
@@ -497,12 +547,16 @@ def _opposite(one: Relation, other: Relation) -> bool:
     return "=" not in (one.op, other.op) and is_zero(one.slack + other.slack)
 
 
-def _signs(one: Relation, other: Relation, relation: Relation) -> bool:
-    """c <= 0, or c = k for some k > 0."""
+def _fresh(one: Relation, other: Relation, relation: Relation) -> list[sympy.Symbol]:
+    """The letters k with ``one`` c <= 0 and ``other`` c = k for some k > 0."""
     if one.op == "=" or other.op != "=":
-        return False
-    fresh = [k for k in other.rhs.free_symbols - relation.lhs.free_symbols - relation.rhs.free_symbols if k.is_positive]
-    return any(is_zero(one.slack + c) for k in fresh for c in sympy.solve(other.lhs - other.rhs, k))
+        return []
+    positive = [k for k in other.rhs.free_symbols - _letters(relation) if k.is_positive]
+    return [k for k in positive if any(is_zero(one.slack + c) for c in sympy.solve(other.lhs - other.rhs, k))]
+
+
+def _letters(relation: Relation) -> frozenset[sympy.Basic]:
+    return frozenset(relation.lhs.free_symbols | relation.rhs.free_symbols)
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,7 +591,33 @@ def established(claim: Claim, state: Verified) -> str:
     proving = [name for name in found if not extra[name]]
     if not proving:
         raise UnprovedError(f"{where} rests on {', '.join(extra[found[-1]])}, which it does not assume")
-    return proving[0]
+    said = _may_vanish(claim.relation, *claim.where, positive=derivation.positive)
+    for name in proving:
+        unsaid = state.divides[name] - said
+        if not unsaid:
+            return name
+    raise UnprovedError(f"{where} rests on a division by {', '.join(map(str, unsaid))}, which may be 0")
+
+
+def _may_vanish(*relations: Relation, positive: tuple[sympy.Symbol, ...]) -> frozenset[sympy.Expr]:
+    return frozenset[sympy.Expr]().union(*(may_vanish(side, positive) for r in relations for side in (r.lhs, r.rhs)))
+
+
+def _pinned(given: Given) -> frozenset[sympy.Basic]:
+    """Letters and spaces over which nothing that rests on ``given`` may be summed or averaged.
+
+    A case holds at one outcome and one index only. An assumption speaks of one value of its letters, though of every
+    value of an index, and so does what defines a letter; any other definition holds whatever its letters are.
+    """
+    sides = (given.relation.lhs, given.relation.rhs)
+    letters = {symbol for symbol in _letters(given.relation) if isinstance(symbol, sympy.Symbol)}
+    letters -= {node.args[0] for side in sides for node in side.atoms(Mean)}
+    if given.sort == "case":
+        return frozenset(letters | {sympy.Symbol(space) for side in sides for space in spaces_of(side)})
+    if given.sort == "definition" and not (given.relation.op == "=" and any(side.is_Symbol for side in sides)):
+        return frozenset()
+    indexed = {node for side in sides for node in side.atoms(sympy.Indexed, AppliedUndef)}
+    return frozenset(letters - {symbol for node in indexed for symbol in node.free_symbols})
 
 
 def verify(derivation: Derivation, claims: tuple[Claim, ...], library: Library) -> tuple[str, ...]:
@@ -575,17 +655,27 @@ class Verified:
         self.derivation, self.label = derivation, derivation.label
         self.library = Library(library.lemmas, library.claims, derivation.positive)
         self.facts: dict[str, Relation] = {}
+        self.givens: dict[str, Given] = {}
         self.rests_on: dict[str, frozenset[str]] = {}
-        self.provided: dict[str, Relation] = {}
+        #: All givens beneath a fact, definitions too.
+        self.beneath: dict[str, frozenset[str]] = {}
+        #: What a fact divides by and nothing keeps from 0; what definitions divide by is not 0, or they mean nothing.
+        self.divides: defaultdict[str, frozenset[sympy.Expr]] = defaultdict(frozenset)
+        self.presumed: frozenset[sympy.Expr] = frozenset()
         self.cited: set[str] = set()
         self.grounds: dict[str, frozenset[str]] = {}
 
     def add_given(self, given: Given) -> None:
         """Take a given for granted."""
         self._add(given.name, given.relation)
+        self.givens[given.name] = given
+        self.beneath[given.name] = frozenset({given.name})
         self.rests_on[given.name] = frozenset() if given.sort == "definition" else frozenset({given.name})
-        if given.provided is not None:
-            self.provided[given.name] = given.provided
+        divides = _may_vanish(given.relation, positive=self.derivation.positive)
+        if given.sort == "definition":
+            self.presumed |= divides
+        else:
+            self.divides[given.name] = divides
 
     def add_step(self, step: Step) -> None:
         """Check a step and add its relation. Raises :class:`UnprovedError`."""
@@ -596,17 +686,74 @@ class Verified:
             raise UnprovedError(f"{where}: cites {', '.join(unknown)}, not established before")
         try:
             grounds = [*step.rule.cites, *self._provisos(step.rule.cites)]
+            self._binds_nothing_fixed(step)
             step.rule.check(step.relation, self.facts, self.library)
+            if isinstance(step.rule, Apply) and step.rule.label == self.label:
+                raise UnprovedError("a statement may not be applied in its own proof")
+            if isinstance(step.rule, Cases):
+                self._splits_freshly(step.rule, step.relation)
         except UnprovedError as error:
             raise UnprovedError(f"{where}: {error}") from error
         self._add(step.name, step.relation)
         self.grounds[step.name] = frozenset((*names, *grounds))
         self.cited |= self.grounds[step.name]
-        assumed = frozenset[str]().union(*(self.rests_on[name] for name in grounds))
+        beneath = frozenset[str]().union(*(self.beneath[name] for name in grounds))
         if isinstance(step.rule, Cases):
             one, other = step.rule.on
-            assumed = (self.rests_on[step.rule.first] - {one}) | (self.rests_on[step.rule.second] - {other})
-        self.rests_on[step.name] = assumed
+            beneath = (self.beneath[step.rule.first] - {one}) | (self.beneath[step.rule.second] - {other})
+        self.beneath[step.name] = beneath
+        self.rests_on[step.name] = frozenset(name for name in beneath if self.givens[name].sort != "definition")
+        self.divides[step.name] = self._divided_by(step).union(*(self.divides[name] for name in grounds))
+
+    def _divided_by(self, step: Step) -> frozenset[sympy.Expr]:
+        """What a step divides by and no sign, after the letters are spelled out, keeps from 0."""
+        positive = self.derivation.positive
+        found = _may_vanish(step.relation, positive=positive)
+        if isinstance(step.rule, Combination):
+            found |= frozenset().union(*(may_vanish(sympy.sympify(m), positive) for m, *_ in step.rule.terms))
+        spelled = [
+            given.relation
+            for given in self.givens.values()
+            if given.sort == "definition" and given.relation.op == "=" and given.relation.lhs.is_Symbol
+        ]
+        unsaid = found - self.presumed
+        for relation in spelled if unsaid else ():
+            unsaid = frozenset(base for base in unsaid if may_vanish(1 / put_in(base, relation), positive))
+        return unsaid
+
+    def _binds_nothing_fixed(self, step: Step) -> None:
+        """What is put in under a sum or an expectation, or averaged by a lemma, holds for all that it ranges over."""
+        rule = step.rule
+        if isinstance(rule, Identity | Combination):
+            carried = rule.using
+        elif isinstance(rule, Use | Apply):
+            carried = rule.given
+        else:
+            return
+        bound = _bound(step.relation, *(self.facts[name] for name in rule.cites))
+        if isinstance(rule, Apply) and (rule.label, rule.claim) in self.library.claims:
+            claim = self.library.claims[rule.label, rule.claim]
+            bound |= _bound(claim.relation, *claim.where)
+        for name in (*carried, *self._provisos(carried)):
+            for given in self.beneath[name]:
+                if fixed := bound & _pinned(self.givens[given]):
+                    raise UnprovedError(
+                        f"{name} rests on {given}, which fixes {', '.join(map(str, fixed))}: bound here"
+                    )
+
+    def _splits_freshly(self, rule: Cases, relation: Relation) -> None:
+        """The letter k of a case c = k is one of which nothing else is known."""
+        one, other = (self.facts[name] for name in rule.on)
+        if _opposite(one, other):
+            return
+        taken = {letter for name, it in self.givens.items() if name != rule.on[1] for letter in _letters(it.relation)}
+        for step in self.derivation.steps:
+            if isinstance(step.rule, Apply) and (step.rule.label, step.rule.claim) in self.library.claims:
+                claim = self.library.claims[step.rule.label, step.rule.claim]
+                spoken = frozenset[sympy.Basic]().union(*(_letters(r) for r in (claim.relation, *claim.where)))
+                taken |= spoken - set(step.rule.replacing)
+        if not set(_fresh(one, other, relation)) - taken:
+            raise UnprovedError(f"{other} names a letter of which more is known")
 
     def _add(self, name: str, relation: Relation) -> None:
         if name in self.facts:
@@ -617,9 +764,9 @@ class Verified:
         """Facts that establish what conditional definitions among ``names`` need."""
         found = []
         for name in names:
-            if name not in self.provided:
+            need = self.givens[name].provided if name in self.givens else None
+            if need is None:
                 continue
-            need = self.provided[name]
             by = [other for other, fact in self.facts.items() if fact.same_as(need)]
             if not by:
                 raise UnprovedError(f"{name} holds only if {need}, which is not established")

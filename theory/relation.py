@@ -15,7 +15,21 @@ from typing import Literal
 
 import sympy
 
-__all__ = ["Relation", "eq", "geq", "is_nonnegative", "is_positive", "is_zero", "leq", "put_in"]
+from theory.expectation import Mean, Random
+
+__all__ = [
+    "Relation",
+    "bound_letters",
+    "eq",
+    "geq",
+    "is_continuous",
+    "is_nonnegative",
+    "is_positive",
+    "is_zero",
+    "leq",
+    "may_vanish",
+    "put_in",
+]
 
 Operator = Literal["<=", ">=", "="]
 _LATEX: Mapping[str, str] = {"<=": r"\le", ">=": r"\ge", "=": "="}
@@ -232,11 +246,77 @@ def is_positive(expression: sympy.Expr, positive: Iterable[sympy.Symbol] = ()) -
 
 def _forms(expression: sympy.Expr, positive: Iterable[sympy.Symbol]) -> Iterable[sympy.Expr]:
     expression = sympy.sympify(expression)
-    stronger = {
-        letter: sympy.Dummy(letter.name, positive=True, **({"integer": True} if letter.is_integer else {}))
-        for letter in positive
-    }
-    expression = expression.subs(stronger)
+    stronger = {letter: _positive_twin(letter) for letter in positive}
+    expression = expression.xreplace(stronger)
     yield expression
     yield sympy.factor(expression)
     yield sympy.simplify(expression)
+
+
+def _positive_twin(letter: sympy.Symbol) -> sympy.Symbol:
+    """The letter with a positive sign; a random one varies where it did."""
+    signs = {"positive": True} | ({"integer": True} if letter.is_integer else {})
+    if isinstance(letter, Random):
+        return Random(f"{letter.name} > 0", "".join(sorted(letter.spaces)), **signs)
+    return sympy.Symbol(f"{letter.name} > 0", **signs)
+
+
+def may_vanish(expression: sympy.Expr, positive: Iterable[sympy.Symbol] = ()) -> frozenset[sympy.Expr]:
+    """What ``expression`` divides by, or takes the logarithm of, and the signs of its letters do not keep from 0."""
+    letters = tuple(positive)
+    found = set()
+    for node in sympy.preorder_traversal(expression):
+        if isinstance(node, sympy.Pow) and not is_nonnegative(node.exp, letters):
+            found.add(node.base)
+        elif isinstance(node, sympy.log):
+            found.add(node.args[0])
+    return frozenset(part for part in found if not _never_zero(part, letters))
+
+
+def _never_zero(expression: sympy.Expr, positive: Iterable[sympy.Symbol]) -> bool:
+    spelled = expression.rewrite(sympy.exp) if expression.has(sympy.tanh) else expression
+    return any(form.is_zero is False for form in _forms(spelled, positive))
+
+
+def is_continuous(expression: sympy.Expr, letter: sympy.Symbol, positive: Iterable[sympy.Symbol] = ()) -> bool:
+    """True if ``expression`` is proved a continuous function of ``letter`` on all of the domain that its sign states.
+
+    Sums, products, extrema, exponentials and hyperbolic functions; powers and logarithms of what is proved to stay
+    where they are continuous.
+    """
+    letters = tuple(positive)
+
+    def continuous(node: sympy.Basic) -> bool:
+        if letter not in node.free_symbols or node == letter:
+            return True
+        if isinstance(node, sympy.Pow):
+            base, power = node.args
+            if letter in power.free_symbols:
+                return letter not in base.free_symbols and is_positive(base, letters) and continuous(power)
+            risen = is_nonnegative(power, letters) and (power.is_integer is True or is_nonnegative(base, letters))
+            return continuous(base) and (risen or is_positive(base, letters))
+        if isinstance(node, sympy.log):
+            return continuous(node.args[0]) and is_positive(node.args[0], letters)
+        return isinstance(node, _CONTINUOUS) and all(continuous(part) for part in node.args)
+
+    return continuous(expression)
+
+
+_CONTINUOUS = (
+    sympy.Add,
+    sympy.Mul,
+    sympy.exp,
+    sympy.Abs,
+    sympy.Max,
+    sympy.Min,
+    sympy.sinh,
+    sympy.cosh,
+    sympy.tanh,
+)
+
+
+def bound_letters(expression: sympy.Basic) -> frozenset[sympy.Symbol]:
+    """Indices of sums and products, variables of integrals, names of the spaces of expectations."""
+    sums = expression.atoms(sympy.Sum, sympy.Product, sympy.Integral)
+    indices = {limit[0] for node in sums for limit in node.limits}
+    return frozenset(indices | {node.args[0] for node in expression.atoms(Mean)})

@@ -100,6 +100,36 @@ def test_monotone_reflects_only_into_its_domain() -> None:
     assert not _follows(Monotone(constant, "fact", reflect=True), leq(b, c), {"fact": leq(1, 1)})
 
 
+def test_monotone_needs_a_continuous_function() -> None:
+    """A step down, a jump of acot and a pole have slopes >= 0 where they have any."""
+    across = {"fact": leq(-1, 1)}
+    falling = sympy.Piecewise((1, x < 0), (0, True))
+    assert not _follows(Monotone(sympy.Lambda(x, falling), "fact"), leq(1, 0), across)
+    assert not _follows(Monotone(sympy.Lambda(x, -sympy.acot(x)), "fact"), leq(sympy.pi / 4, -sympy.pi / 4), across)
+    assert not _follows(Monotone(sympy.Lambda(x, -1 / x), "fact"), leq(1, -1), across)
+    whole = sympy.Symbol("k", integer=True)
+    assert not _follows(Monotone(sympy.Lambda(whole, whole), "fact"), leq(-1, 1), across)
+
+
+def test_mean_is_differentiated_under_the_mean() -> None:
+    """d/da E[e^(fa)] is E[f e^(fa)], so e^(fa) - E[e^(fa)] does not increase; over its own noise no derivative is."""
+    g = Random("g", nonnegative=True)
+    assert sympy.diff(mean("b", sympy.exp(g * a)), a) == mean("b", g * sympy.exp(g * a))
+    assert sympy.diff(mean("b", sympy.exp(g)), g).has(sympy.Derivative)
+    gap = sympy.exp(g * a) - mean("b", sympy.exp(g * a))
+    assert not _follows(Monotone(sympy.Lambda(a, gap), "fact"), leq(0, gap.subs(a, 1)), {"fact": leq(0, 1)})
+    assert not _follows(Calculus(a), geq(gap, 0), {})
+
+
+def test_mean_catches_no_index_and_no_random_length() -> None:
+    """E[f_j sum_j g_j] keeps the two j apart; a sum of random length is left alone."""
+    j, M = (sympy.Symbol(name, integer=True, positive=True) for name in "jM")
+    first, second = (sympy.IndexedBase(Random(name)) for name in ("f", "g"))
+    assert j in mean("b", first[j] * sympy.Sum(second[j], (j, 1, M))).free_symbols
+    length = Random("K", integer=True, nonnegative=True)
+    assert isinstance(mean("b", sympy.Sum(second[j], (j, 1, length))), type(mean("b", f)))
+
+
 def test_calculus_proves_the_tangent_of_the_exponential() -> None:
     """1 + a <= e^a by the second derivative; 1 + 1.1 a <= e^a is refused."""
     assert _follows(Calculus(a, order=2), leq(1 + a, sympy.exp(a)), {})
@@ -115,6 +145,16 @@ def test_calculus_isolates_the_roots_of_a_polynomial() -> None:
     assert _follows(rule, geq(x**2 - x + sympy.Rational(1, 4), 0), inside)
     assert not _follows(rule, geq(x**2 - x + sympy.Rational(1, 5), 0), inside)
     assert not _follows(Calculus(x, interval=interval, inside=("low",)), geq(x**2, 0), inside)
+    assert not _follows(rule, geq(sympy.exp(x), 0), inside)
+
+
+def test_calculus_tries_a_single_point_and_needs_continuity() -> None:
+    """On [0, 0] x^2 - 1 is negative; a step from 1 to -1 has slope 0."""
+    point = Calculus(x, interval=(sympy.Integer(0), sympy.Integer(0)), inside=("low", "high"))
+    inside = {"low": geq(x, 0), "high": leq(x, 0)}
+    assert _follows(point, geq(x**2, 0), inside)
+    assert not _follows(point, geq(x**2 - 1, 0), inside)
+    assert not _follows(Calculus(a), geq(sympy.Piecewise((1, a < 1), (-1, True)), 0), {})
 
 
 def test_enclosed_proves_positivity_on_a_box() -> None:
@@ -151,6 +191,43 @@ def test_lemma_needs_its_premises() -> None:
     assert not _follows(rule, geq(mean("b", f), 0), {"sign": geq(f, -1)}, library())
     assert not _follows(rule, geq(mean("b", f), 1), {"sign": geq(f, 0)}, library())
     assert not _follows(Use("wishful", {}), geq(x, 0), {}, library())
+
+
+def test_lemma_arguments_are_not_caught_by_its_sums() -> None:
+    """The union bound takes one bound for all events: not E[I_j] for the very j that it sums over."""
+    j, M = (sympy.Symbol(name, integer=True, positive=True) for name in "jM")
+    event, some = sympy.IndexedBase(Random("I")), Random("U")
+    arguments = {"space": "b", "some": some, "events": event, "size": M}
+    facts = {"covered": leq(some, sympy.Sum(event[j], (j, 1, M))), "each": leq(mean("b", event[j]), a)}
+    rule = Use("union-bound", arguments | {"most": a}, ("covered", "each"))
+    assert _follows(rule, leq(mean("b", some), M * a), facts, library())
+    caught = Use("union-bound", arguments | {"most": mean("b", event[j])}, ("covered",))
+    assert not _follows(caught, leq(mean("b", some), M * mean("b", event[j])), facts, library())
+
+
+def test_application_replaces_letters_by_what_fits() -> None:
+    """Real for real, whole for whole, positive for positive; nothing that an expectation of the claim catches."""
+    whole = sympy.Symbol("k", integer=True)
+    claims = {
+        "square": leq(0, x**2),
+        "whole": leq(0, whole * (whole - 1)),
+        "divided": leq(0, 1 / p),
+        "mean": leq(mean("b", sympy.Abs(f - x)), mean("b", sympy.Abs(f)) + sympy.Abs(x)),
+    }
+    known = Library({}, {("known", name): Claim(name, relation, "") for name, relation in claims.items()})
+
+    def gives(name: str, replacing: dict[sympy.Basic, sympy.Expr]) -> bool:
+        return _follows(Apply("known", name, replacing), claims[name].subs(replacing), {}, known)
+
+    assert gives("square", {x: y})
+    assert not gives("square", {x: sympy.I})
+    assert gives("whole", {whole: whole + 1})
+    assert not gives("whole", {whole: sympy.S.Half})
+    assert gives("divided", {p: p + a})
+    assert not gives("divided", {p: a})
+    assert gives("mean", {x: y})
+    assert gives("mean", {x: Random("g", "x")})
+    assert not gives("mean", {x: Random("g")})
 
 
 def test_application_needs_the_hypotheses_of_the_claim() -> None:
@@ -223,6 +300,91 @@ def test_case_left_open_is_refused() -> None:
         verify(replace(PROOF, givens=givens), (CLAIM,), EMPTY)
 
 
+def _verifies(givens: tuple[Given, ...], steps: tuple[Step, ...], where: tuple[Relation, ...] = ()) -> None:
+    """The last step's relation is the claim."""
+    claim = Claim("claim", steps[-1].relation, "", where)
+    verify(Derivation("example", givens, steps), (claim,), library())
+
+
+def test_case_holds_at_one_outcome_only() -> None:
+    """Under f >= 0 at this outcome nothing follows for E f: f E[f] >= 0 is false."""
+    goal = geq(f * mean("b", f), 0)
+    givens = (Given("up", geq(f, 0), "", "case"), Given("down", leq(f, 0), "", "case"))
+    steps = (
+        Step("mean-up", geq(mean("b", f), 0), Use("positivity", {"space": "b", "f": f}, ("up",)), ""),
+        Step("negative", geq(-f, 0), Combination(((1, "down"),)), ""),
+        Step("mean-down", geq(mean("b", -f), 0), Use("positivity", {"space": "b", "f": -f}, ("negative",)), ""),
+        Step("goal-up", goal, Combination(((1, "mean-up", "up"),)), ""),
+        Step("goal-down", goal, Combination(((1, "mean-down", "negative"),)), ""),
+        Step("goal", goal, Cases("goal-up", "goal-down", ("up", "down")), ""),
+    )
+    with pytest.raises(UnprovedError, match="rests on up, which fixes b"):
+        _verifies(givens, steps)
+
+
+@pytest.mark.parametrize("sort", ["definition", "assumption"])
+def test_value_of_a_letter_is_not_put_in_under_its_own_integral(sort: str) -> None:
+    """x = 3 says nothing of the integral of x from 0 to 1."""
+    integral = Step("integral", eq(sympy.Integral(x, (x, 0, 1)), 3), Identity(("three",)), "")
+    with pytest.raises(UnprovedError, match="fixes x"):
+        _verifies((Given("three", eq(x, 3), "", sort),), (integral,), (eq(x, 3),))  # type: ignore[arg-type]
+
+
+def test_division_by_what_may_vanish_is_refused() -> None:
+    """x y = 0 does not give y <= 0, nor z = x y and z = 0 that y = 0; for positive p in place of x they do."""
+    z = sympy.Symbol("z", real=True)
+
+    def product(factor: sympy.Expr) -> None:
+        step = Step("divided", leq(y, 0), Combination(((1 / factor, "product"),)), "")
+        _verifies((Given("product", eq(factor * y, 0), ""),), (step,))
+
+    def quotient(factor: sympy.Expr) -> None:
+        givens = (Given("product", eq(z, factor * y), ""), Given("zero", eq(z, 0), ""))
+        divided = Step("divided", eq(y, z / factor), Identity(("product",)), "")
+        _verifies(givens, (divided, Step("gone", eq(y, 0), Identity(("divided", "zero")), "")))
+
+    for derive in (product, quotient):
+        derive(p)
+        with pytest.raises(UnprovedError, match="a division by x, which may be 0"):
+            derive(x)
+
+
+def test_claim_may_divide_by_what_it_says_itself() -> None:
+    """A claim speaks where it is defined, and a letter whose definition keeps it from 0 may divide."""
+    quotient = Step("quotient", eq(y, y**2 / y), Identity(), "")
+    _verifies((), (Step("same", eq(a / x, 2 * a / x / 2), Identity(), ""),))
+    _verifies(
+        (Given("spelled", eq(x, 1 + a), ""),),
+        (Step("sign", leq(0, 1 / x), Combination(((1 / (1 + a),),), ("spelled",)), ""),),
+    )
+    _verifies((), (quotient,))
+
+
+def test_case_letter_must_be_new() -> None:
+    """x <= 0 and x = p exhaust nothing once p is 1."""
+    goal = geq(1 - x, 0)
+    givens = (
+        Given("one", eq(p, 1), ""),
+        Given("down", leq(x, 0), "", "case"),
+        Given("up", eq(x, p), "", "case"),
+    )
+    steps = (
+        Step("low", goal, Combination(((1, "down"), (1,))), ""),
+        Step("high", goal, Combination(((1, "up"),), ("one",)), ""),
+        Step("goal", goal, Cases("low", "high", ("down", "up")), ""),
+    )
+    with pytest.raises(UnprovedError, match="names a letter of which more is known"):
+        _verifies(givens, steps)
+
+
+def test_statement_may_not_be_applied_in_its_own_proof() -> None:
+    """x >= 1 because x >= 1."""
+    claim = Claim("claim", geq(x, 1), "")
+    proof = Derivation("example", (), (Step("claim", claim.relation, Apply("example", "claim"), ""),))
+    with pytest.raises(UnprovedError, match="applied in its own proof"):
+        verify(proof, (claim,), Library({}, {("example", "claim"): claim}))
+
+
 def test_conditional_definition_waits_for_its_condition() -> None:
     """A definition that makes sense only if y <= 9 may be cited only once that is established."""
     givens = (replace(PROOF.givens[0], provided=leq(y, 9)), PROOF.givens[1])
@@ -271,4 +433,5 @@ def test_signs_come_from_the_symbols() -> None:
     assert is_nonnegative(a)
     assert not is_positive(a)
     assert is_positive(a, (a,))
+    assert not is_nonnegative(mean("b", f) - f, (f,))
     assert not is_nonnegative(a - b)
