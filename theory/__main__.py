@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     falsify = command("falsify", "search the whole domain of a statement for a violation", "one", ("text", "json"))
     falsify.add_argument("--seed", type=int, default=0, help="the same seed repeats the same search (default 0)")
     falsify.add_argument("--effort", type=int, default=1, help="how long to search, 0 is quick (default 1)")
-    command("mutate", "change every constant of claims and steps: does the check notice?", "any", ("text", "json"))
+    mutate = command("mutate", "change every constant of claims and steps: is it noticed?", "any", ("text", "json"))
+    mutate.add_argument("--record", action="store_true", help="keep the counts of all statements in the package")
     command("graph", "which statement rests on which", None, ("text", "json", "svg"))
     pages = commands.add_parser("pages", help="write the documentation of every statement", description="Overwrites.")
     pages.add_argument("--out", type=Path, required=True, metavar="DIR", help="such as docs/theorems")
@@ -171,12 +172,16 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _mutate(arguments: argparse.Namespace) -> int:
-    from theory.mutation import report
+    from theory.mutation import record, report
     from theory.registry import theorem, theorems
 
+    if arguments.record and arguments.labels:
+        raise ValueError("--record is for all statements: expected no LABEL")
     for label in arguments.labels:
         theorem(label)
     reports = [report(label) for label in arguments.labels or theorems()]
+    if arguments.record:
+        record(reports)
     survivors = [f"{r.label}: {name}" for r in reports for name in r.survived]
     if arguments.format == "json":
         print(json.dumps([r.as_dict() for r in reports], indent=1))

@@ -14,8 +14,12 @@ a loose bound's mutant can stay true.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import sympy
@@ -39,6 +43,8 @@ __all__ = [
     "Mutant",
     "Report",
     "mutants_of",
+    "record",
+    "recorded_mutants",
     "report",
     "surviving_claims",
     "surviving_deletions",
@@ -178,6 +184,22 @@ class Report:
         return {name: getattr(self, name) for name in ("label", "claims", "steps", "deletions", "unsafe", "false")} | {
             "survived": list(self.survived)
         }
+
+
+PATH = Path(__file__).parent / "falsify" / "mutants.json"
+
+
+def record(reports: list[Report]) -> None:
+    """Keep the counts beside the recorded attacks that they were made with."""
+    manifest = {"command": "python -m theory mutate --record", "sympy": version("sympy")}
+    table = {"manifest": manifest, "statements": [found.as_dict() for found in reports]}
+    PATH.write_text(json.dumps(table, indent=1) + "\n")
+
+
+@functools.cache
+def recorded_mutants() -> Mapping[str, Any]:
+    """The recorded counts; empty if there are none."""
+    return dict(json.loads(PATH.read_text())) if PATH.is_file() else {}
 
 
 def report(label: str, known: Library | None = None) -> Report:

@@ -14,6 +14,7 @@ from theory import render
 from theory.falsify.table import recorded
 from theory.graph import svg
 from theory.lemmas import LEMMAS, MOST
+from theory.mutation import recorded_mutants
 from theory.registry import derivations, room_of, theorem, theorems
 from theory.theorem import Theorem
 
@@ -115,7 +116,9 @@ def _index() -> str:
         "Written by `python -m theory pages --out docs/theorems`; a test compares. See also the",
         "",
     ]
-    lines[-2] += " [lemmas](lemmas.md), the [attacks](tightness.md) and the [notation](../notation.md)."
+    lines[-2] += " [lemmas](lemmas.md), the [attacks](tightness.md), the [mutants](mutants.md) and the"
+    lines[-1] = "[notation](../notation.md)."
+    lines.append("")
     lines += [render.listing(list(theorems().values()), "markdown"), ""]
     lines += ["![Which statement rests on which](graph.svg)", ""]
     lines += [
@@ -162,12 +165,42 @@ def _attacks() -> str:
     return "\n".join([*lines, ""])
 
 
+def _mutants() -> str:
+    table = recorded_mutants()
+    lines = [
+        "# Mutants",
+        "",
+        "Every number of every claim and of every step times 0.9 and times 1.1, and every step left",
+    ]
+    lines += [f"out, one at a time. Recorded by `{table['manifest']['command']}` (sympy {table['manifest']['sympy']})."]
+    lines += [
+        "",
+        "*Survived*: the check of the derivation let the mutant pass. *Unsafe*: the mutant of a claim claims more",
+    ]
+    lines += [
+        "than the claim does, on the recorded extremal instance. *False there*: that instance violates it. A loose"
+    ]
+    lines += ["bound's mutant can stay true, so numbers alone find fewer.", ""]
+    lines += [
+        "| statement | claims | steps | left out | survived | unsafe | false there |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = ("claims", "steps", "deletions", "survived", "unsafe", "false")
+    total = [0] * len(names)
+    for row in table["statements"]:
+        counts = [len(row[name]) if name == "survived" else row[name] for name in names]
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        lines.append(f"| `{row['label']}` | " + " | ".join(map(str, counts)) + " |")
+    return "\n".join([*lines, "| all | " + " | ".join(map(str, total)) + " |", ""])
+
+
 def pages(root: Path) -> dict[str, str]:
     """File name to text of every page. ``root`` is the repository, whose tests the pages link to."""
     written = {f"{label}.md": _page(theorem(label), root) for label in theorems()}
     uses = {label: t.uses for label, t in theorems().items()}
     kinds = {label: t.kind for label, t in theorems().items()}
     extra = {"index.md": _index(), "lemmas.md": _lemmas(), "tightness.md": _attacks(), "graph.svg": svg(uses, kinds)}
+    extra |= {"mutants.md": _mutants()} if recorded_mutants() else {}
     return {name: text.rstrip("\n") + "\n" for name, text in (written | extra).items()}
 
 

@@ -258,4 +258,11 @@ def test_pages_are_written_anew(tmp_path: Path) -> None:
     """pages writes one page for each statement, the lemmas, the attacks, the index and the graph."""
     assert main(["pages", "--out", str(tmp_path / "new")]) == 0
     written = {path.name for path in (tmp_path / "new").iterdir()}
-    assert written == {*(f"{label}.md" for label in LABELS), "index.md", "lemmas.md", "tightness.md", "graph.svg"}
+    assert written == {
+        *(f"{label}.md" for label in LABELS),
+        "index.md",
+        "lemmas.md",
+        "tightness.md",
+        "mutants.md",
+        "graph.svg",
+    }

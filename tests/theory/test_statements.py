@@ -13,7 +13,7 @@ from theory.falsify.adversary import adversaries
 from theory.falsify.table import recorded
 from theory.graph import layers
 from theory.lemmas import LEMMAS
-from theory.mutation import report
+from theory.mutation import recorded_mutants, report
 from theory.pages import pages
 from theory.registry import ORDER, derivations, room_of, theorems
 from theory.theorem import Theorem
@@ -72,6 +72,7 @@ def test_no_mutant_survives_the_check(statement: Theorem) -> None:
     mutants = report(statement.label)
     assert mutants.survived == ()
     assert mutants.steps > 0
+    assert mutants.as_dict() in recorded_mutants()["statements"]
 
 
 @_all
