@@ -36,7 +36,7 @@ BEYOND = eq(_epsilon * s, P_S + EXCESS)
 CURVED = eq(1 - 4 * s**2 * _epsilon**2, CURVATURE)
 
 ANTI_CONCENTRATION_CLAIMS = (
-    Claim("cantelli", leq(C, 1 / (1 + _epsilon**2)), "(a): no law has more"),
+    Claim("cantelli", leq(C, 1 / (1 + _epsilon**2)), "(a): no law has more", (), (s,)),
     Claim("heterogeneity", geq(C, P_S), "(b): every law has as much", (AT_MOST_HALF, REACH)),
     Claim("at-least-square", geq(P_S, s**2), "p_s is at least s^2", (AT_MOST_HALF,)),
     Claim("two-point-spread", eq(P_S * (1 - P_S), s**2), "mass p_s at 0 and the rest at H: sd s H", (AT_MOST_HALF,)),

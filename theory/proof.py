@@ -436,6 +436,8 @@ class Use:
             raise UnprovedError(f"{self.lemma} is no lemma")
         premises, conclusion = library.lemmas[self.lemma].conclude(**self.arguments)
         arguments = [argument for argument in self.arguments.values() if isinstance(argument, sympy.Basic)]
+        if any(argument.has(sympy.I) or argument.is_real is False for argument in arguments):
+            raise UnprovedError(f"{self.lemma} is about real numbers")
         own = _bound(*premises, conclusion).difference(*(bound_letters(argument) for argument in arguments))
         caught = own.intersection(letter for argument in arguments for letter in argument.free_symbols)
         if caught:

@@ -193,6 +193,12 @@ def test_lemma_needs_its_premises() -> None:
     assert not _follows(Use("wishful", {}), geq(x, 0), {}, library())
 
 
+def test_lemmas_are_about_real_numbers() -> None:
+    """Cauchy-Schwarz for i f and -i f would say E f^2 <= -E f^2."""
+    rule = Use("cauchy-schwarz", {"space": "b", "a": sympy.I * f, "b": -sympy.I * f})
+    assert not _follows(rule, leq(mean("b", f**2), sympy.sqrt(-mean("b", f**2)) ** 2), {}, library())
+
+
 def test_lemma_arguments_are_not_caught_by_its_sums() -> None:
     """The union bound takes one bound for all events: not E[I_j] for the very j that it sums over."""
     j, M = (sympy.Symbol(name, integer=True, positive=True) for name in "jM")

@@ -62,6 +62,7 @@ PLANTED_LAW_PROOF = Derivation(
             "recursion",
             eq(PlantedMean(V, ell, gamma, H), sympy.Sum((H - t + 1) * q * f[t - 1, ell - 1], (t, 1, H))),
             "what the function computes, by start, forward and distinct",
+            provided=_claim("distinct"),
         ),
     ),
     steps=(
@@ -89,6 +90,6 @@ PLANTED_LAW_PROOF = Derivation(
             Identity(("moves", "distinct-tokens", "gold-token", "first-token")),
             "means of the indicators",
         ),
-        Step("value", _claim("value"), Identity(("mean", "exit", "recursion", "distinct")), "what is computed"),
+        Step("value", _claim("value"), Identity(("mean", "exit", "recursion")), "what is computed"),
     ),
 )
