@@ -14,6 +14,7 @@ from __future__ import annotations
 import sympy
 
 from theory.chi2_ball import ANY_LAW
+from theory.expectation import Random, mean
 from theory.formula import Formula
 from theory.proof import Claim
 from theory.relation import eq, geq, leq
@@ -33,6 +34,11 @@ EXCESS, CURVATURE = sympy.Symbol("k", positive=True), sympy.Symbol("zeta", posit
 AT_MOST_HALF = leq(4 * s**2, 1)
 REACH = leq(_epsilon * s, P_S)
 BEYOND = eq(_epsilon * s, P_S + EXCESS)
+#: Return in shares of H about its mean m; indicators of R >= mu + epsilon sigma and of its mirror image.
+X, ABOVE, MIRRORED = Random("X"), Random("I"), Random("I_minus")
+m = sympy.Symbol("m", real=True)
+#: The law is symmetric: the mirrored event has the same mass, mirrored returns lie in [0, H] too.
+SYMMETRIC = (eq(mean("b", MIRRORED), C), geq(m - X, 0), geq(1 - m + X, 0))
 CURVED = eq(1 - 4 * s**2 * _epsilon**2, CURVATURE)
 
 ANTI_CONCENTRATION_CLAIMS = (
@@ -50,7 +56,7 @@ ANTI_CONCENTRATION_CLAIMS = (
         "symmetric",
         geq(C, 2 * s**2 * (1 - _epsilon**2) / (1 - 4 * s**2 * _epsilon**2)),
         "(c): every symmetric law has as much",
-        (CURVED,),
+        (CURVED, *SYMMETRIC),
     ),
 )
 _CANTELLI, _P_S = Formula(ANTI_CONCENTRATION_CLAIMS[0].relation.rhs), Formula(P_S)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from theory.expectation import Random, mean, value_on
-from theory.proof import Lemma
+from theory.expectation import Random, mean, spaces_of, value_on
+from theory.proof import Lemma, UnprovedError
 from theory.relation import Relation, eq, geq, leq
 
 __all__ = ["LEMMAS", "MOST", "holds_on"]
@@ -87,21 +87,12 @@ def _jensen_trial(rng: Any, conclude: Conclude) -> bool:
     return _holds(conclude("b", f), {f: drawn}, {"b": _masses(rng, size)})
 
 
-def _triangle(space: str, a: sympy.Expr, b: sympy.Expr) -> Concluded:
-    return (), leq(mean(space, sympy.Abs(a + b)), mean(space, sympy.Abs(a)) + mean(space, sympy.Abs(b)))
-
-
-def _triangle_trial(rng: Any, conclude: Conclude) -> bool:
-    a, b = Random("A"), Random("B")
-    size = int(rng.integers(1, 5))
-    values = {a: _integers(rng, size), b: _integers(rng, size)}
-    return _holds(conclude("b", a, b), values, {"b": _masses(rng, size)})
-
-
 _i, _j = sympy.symbols("i j", integer=True, positive=True)
 
 
 def _parseval(space: str, signs: sympy.IndexedBase, weights: sympy.IndexedBase, size: sympy.Expr) -> Concluded:
+    if space in spaces_of(weights):
+        raise UnprovedError(f"parseval: the weights {weights} vary on the space {space!r} of the signs")
     orthonormal = eq(mean(space, signs[_i] * signs[_j]), sympy.KroneckerDelta(_i, _j))
     total = sympy.Sum(signs[_j] * weights[_j], (_j, 1, size))
     return (orthonormal,), eq(mean(space, total**2), sympy.Sum(weights[_j] ** 2, (_j, 1, size)))
@@ -280,7 +271,6 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
             ),
             Lemma("positivity", r"$f\ge0$ pointwise implies $E[f]\ge0$", _positivity, _positivity_trial),
             Lemma("jensen", r"$E[\sqrt f]\le\sqrt{E[f]}$ for $f\ge0$", _jensen, _jensen_trial),
-            Lemma("triangle", r"$E|A+B|\le E|A|+E|B|$", _triangle, _triangle_trial),
             Lemma(
                 "parseval",
                 r"$E_x(\sum_j s_jw_j)^2=\sum_j w_j^2$ if $E_x[s_is_j]=\delta_{ij}$ and w is constant in x",

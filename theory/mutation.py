@@ -1,9 +1,9 @@
 r"""Constants changed one at a time: what the derivations must notice, and what the numbers notice.
 
 A *site* is a place in a relation where a number stands: a numeral anywhere in it (an exponent too), or the coefficient
-1 of a term of a sum or of a whole side (unless the other side is 0). A mutant multiplies the number at one site by 9/10
-or 11/10. The check of a derivation must fail for every mutant of a claim, in both directions, for every mutant of a
-step, and for every step left out.
+1 of a term of a sum or of a whole side (unless the other side is 0). A mutant multiplies the number at one site by
+9/10, 11/10 or -1. The check of a derivation must fail for every mutant of a claim, in either direction, for every
+mutant of a step, and for every step left out.
 
 A mutant of a claim is *unsafe* if on the recorded instance it claims more than the original does. Whether it is then
 *false* is another question: the extremal instance of the recorded attack answers it where the claim is nearly tight;
@@ -51,7 +51,7 @@ __all__ = [
     "surviving_steps",
 ]
 
-FACTORS = (sympy.Rational(9, 10), sympy.Rational(11, 10))
+FACTORS = (sympy.Rational(9, 10), sympy.Rational(11, 10), sympy.Integer(-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +234,11 @@ def _truth(label: str, claim: Claim, mutant: Mutant) -> tuple[bool, bool]:
     if claim.relation.op == "=":
         return False, False
     changed = replace(claim, relation=mutant.relation)
-    pairs = [(again(row, claim), again(row, changed)) for row in rows]
+    pairs = []
+    for row in rows:
+        try:
+            pairs.append((again(row, claim), again(row, changed)))
+        except (ArithmeticError, TypeError, ValueError):
+            continue  # the mutant has no real value there: a root or a logarithm of a negative number
     unsafe = any(after.larger - after.smaller < before.larger - before.smaller for before, after in pairs)
     return unsafe, any(after.violated for _, after in pairs)

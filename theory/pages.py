@@ -170,7 +170,7 @@ def _mutants() -> str:
     lines = [
         "# Mutants",
         "",
-        "Every number of every claim and of every step times 0.9 and times 1.1, and every step left",
+        "Every number of every claim and of every step times 0.9, 1.1 and -1, and every step left",
     ]
     lines += [f"out, one at a time. Recorded by `{table['manifest']['command']}` (sympy {table['manifest']['sympy']})."]
     lines += [

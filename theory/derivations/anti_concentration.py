@@ -5,14 +5,19 @@ from __future__ import annotations
 import sympy
 
 from theory.anti_concentration import (
+    ABOVE,
     ANTI_CONCENTRATION_CLAIMS,
     AT_MOST_HALF,
     BEYOND,
     CURVATURE,
     CURVED,
+    MIRRORED,
     P_S,
     REACH,
+    SYMMETRIC,
     C,
+    X,
+    m,
 )
 from theory.expectation import Random, mean
 from theory.proof import Cancel, Cases, Combination, Derivation, Given, Identity, Monotone, Step, Use
@@ -22,11 +27,10 @@ from theory.symbols import H, letter, s
 __all__ = ["ANTI_CONCENTRATION_PROOF"]
 
 epsilon = letter("epsilon")
-#: Standardised return (R - mu)/sigma; return in shares of H, its mean m and its deviation X = Y - m.
-f, Y, X = Random("f"), Random("Y"), Random("X")
-m = sympy.Symbol("m", real=True)
-#: Indicators of R >= mu + epsilon sigma, of its mirror image, of either, and of R = H.
-ABOVE, MIRRORED, EITHER, FULL = Random("I"), Random("I_minus"), Random("A"), Random("B")
+#: Standardised return (R - mu)/sigma; return in shares of H (X is Y - m).
+f, Y = Random("f"), Random("Y")
+#: Indicators of either of the two mirrored events, and of R = H.
+EITHER, FULL = Random("A"), Random("B")
 #: sqrt(1 - 4 s^2), and the positive value of 1 - p_s - m where it has one.
 v = sympy.Symbol("v", nonnegative=True)
 k = sympy.Symbol("k_m", positive=True)
@@ -79,15 +83,15 @@ ANTI_CONCENTRATION_PROOF = Derivation(
         Given("whole", geq(FULL - Y + H * Y * (1 - Y), 0), "R is whole: if R < H then H - R >= 1"),
         Given("full", geq(ABOVE - FULL, 0), "where R = H, R >= mu + epsilon sigma", provided=leq(_u, 1)),
         Given("curved", CURVED, "epsilon <= 1, and < 1 if s = 1/2", "assumption"),
-        Given("symmetric", eq(E(MIRRORED), C), "the mirrored return has the same law"),
+        Given("symmetric", SYMMETRIC[0], "the mirrored return has the same law", "assumption"),
         Given("either", geq(_halves, 0), "|X| >= epsilon s means X or -X >= epsilon s"),
         Given("either-indicator", geq(EITHER, 0), "an indicator"),
         Given("neither", geq((1 - EITHER) * (epsilon**2 * s**2 - X**2), 0), "off A, |X| < epsilon s"),
         Given("deviation", eq(E(X**2), s**2), "X has standard deviation s"),
         Given("left", geq(m + X, 0), "R >= 0,"),
         Given("right", geq(1 - m - X, 0), "R <= H,"),
-        Given("mirrored-left", geq(m - X, 0), "and so for its mirror image"),
-        Given("mirrored-right", geq(1 - m + X, 0), "on both sides"),
+        Given("mirrored-left", SYMMETRIC[1], "and so for its mirror image", "assumption"),
+        Given("mirrored-right", SYMMETRIC[2], "on both sides", "assumption"),
     ),
     steps=(
         Step(
