@@ -194,3 +194,40 @@ def test_small_class_informs_only() -> None:
     answer = GAP_BALL.evaluate(n=32, log2_M=16, sigma=16)
     assert [(c.required, c.margin) for c in answer.conditions if not c.holds] == [(False, -16.0)]
     assert answer.valid
+
+
+@pytest.mark.parametrize("theorem", [GAP_BALL, GAP_FREE], ids=lambda t: t.label)
+@checked
+@given(n=st.integers(1, 200), log2_M=st.floats(1.0, 100.0), epsilon=st.floats(0.0, 1.0), data=st.data())
+def test_given_level_is_no_better(theorem: Theorem, n: int, log2_M: float, epsilon: float, data: st.DataObject) -> None:
+    """Any K gives a bound, at most that of the K chosen in float64, which is reported."""
+    K = data.draw(st.integers(-1, n))
+    point = {"n": n, "log2_M": log2_M, "sigma": 1, "epsilon": epsilon}
+    best = theorem.evaluate(**point)
+    try:
+        assert theorem.evaluate(**point, K=K).value <= best.value
+    except ValueError:
+        return  # B_K beyond floating point
+    assert theorem.evaluate(**point, K=best.extras["K"]).value == best.value
+
+
+@checked
+@given(log2_M=st.floats(1.0, 400.0), extra=st.floats(0.0, 1.0))
+def test_closed_forms_are_below_the_gaps(log2_M: float, extra: float) -> None:
+    """Lower: epsilon^2 = L/(2n), n >= 2 log2 M: ball (1 - 2/M) sqrt(L/(8n)) to n = sqrt(M) L/8; free 1 - 1/M - M^(-1/4)."""
+    L = log2_M * math.log(2.0)
+    last = log2_M / 2.0 + math.log2(L / 8.0)
+    n = math.ceil(2.0 ** min(math.log2(2.0 * log2_M) + extra * 8.0, 17.0))
+    point = {"n": n, "log2_M": log2_M, "sigma": 1, "epsilon": math.sqrt(L / (2.0 * n))}
+    psi = GAP_FREE.evaluate(**point).extras["psi"]
+    assert psi >= 1.0 - 2.0**-log2_M - 1e-12
+    assert GAP_FREE.evaluate(**point).value >= 1.0 - math.exp(-L) - math.exp(-L / 4.0) - 1e-12
+    if math.log2(n) <= last:
+        closed = (1.0 - 2.0 * math.exp(-L)) * math.sqrt(L / (8.0 * n))
+        assert GAP_BALL.evaluate(**point).value >= closed * (1.0 - 1e-12)
+
+
+@_instances
+def test_chance_of_the_truth_is_at_least_that_of_no_survivor(M: int, n: int) -> None:
+    """psi >= 1 - M 2^-n, in fractions."""
+    assert _verifier_success(M, n) >= 1 - Fraction(M, 2**n)

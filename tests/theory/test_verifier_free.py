@@ -8,19 +8,26 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from strategies import HORIZON, ROUNDING, checked, checked_slowly, return_laws, symmetric_laws
+from theory.formula import Formula
 from theory.laws import ReturnLaw
+from theory.symbols import L as L_
+from theory.symbols import letter
 from theory.theorem import Theorem
 from theory.verifier_free import (
+    EXPLICIT,
+    KEPT_EXPONENT,
     VF_LOWER,
     VF_LOWER_TRUNCATED,
     VF_UPPER,
     information_bound,
     mle_success_codebook,
+    theta,
 )
 
 Array = NDArray[np.float64]
@@ -99,6 +106,27 @@ def test_vf_lower_is_below_the_best_learner_of_the_parity_codebook(k: int, n: in
     assert regret >= _untruncated(n, 2**k, epsilon) - ROUNDING
 
 
+@_tiny
+@pytest.mark.parametrize("parity", [False, True])
+def test_vf_lower_holds_where_prompts_differ_in_spread(M: int, n: int, parity: bool) -> None:
+    """Lower: R = mu_x +- sigma_x, sigma = E sigma_x, rho the largest: epsilon sigma - E[sigma_x |w|] >= the bound."""
+    if parity and M == 3:
+        return  # no parity codebook of that size
+    signs = _signs_parity(M.bit_length() - 1) if parity else _signs_random(M)
+    spread = np.random.default_rng(M * n).uniform(0.6, 1.0, signs.shape[0])
+    epsilon = 0.6
+    f, masses = _TWO_POINT
+    single = 1.0 + epsilon * (signs[:, None, :] * f[None, :, None]).reshape(-1, M)
+    base = np.repeat(masses[None, :], signs.shape[0], axis=0).reshape(-1) / signs.shape[0]
+    gained = 0.0
+    for data in itertools.product(range(single.shape[0]), repeat=n):
+        weight = math.prod(base[list(data)]) * np.abs(single[list(data)].prod(axis=0) @ signs.T) / M
+        gained += float(np.mean(spread * weight))
+    bound = VF_LOWER.evaluate(n=n, log2_M=math.log2(M), sigma=spread.mean(), rho=spread.max(), epsilon=epsilon)
+    assert epsilon * spread.max() <= spread.min()  # the experts are policies
+    assert epsilon * spread.mean() - gained >= bound.value - ROUNDING
+
+
 @checked_slowly
 @given(law=symmetric_laws(), n=st.integers(1, 2), M=st.sampled_from([2, 3]), share=st.floats(0.01, 1.0))
 def test_vf_lower_is_below_the_best_learner_on_symmetric_laws(law: ReturnLaw, n: int, M: int, share: float) -> None:
@@ -157,6 +185,86 @@ def test_truncated_bound_has_its_reference_constants(log2_M: int, least: float, 
         ratios.append(VF_LOWER_TRUNCATED.evaluate(n=n, log2_M=log2_M, sigma=1).value / math.sqrt(L / n))
     assert least - 0.005 <= min(ratios)
     assert max(ratios) <= largest + 0.005
+
+
+@checked
+@given(n=st.integers(1, 200), log2_M=st.floats(1.0, 200.0), epsilon=st.floats(0.0, 1.0), data=st.data())
+def test_every_level_gives_a_bound_and_the_default_is_the_best(
+    n: int, log2_M: float, epsilon: float, data: st.DataObject
+) -> None:
+    """A K that is given is reported and gives no more than the K chosen in float64; one above n counts as n."""
+    K = data.draw(st.integers(-1, n + 5))
+    point = {"n": n, "log2_M": log2_M, "sigma": 1, "epsilon": epsilon}
+    best = VF_LOWER_TRUNCATED.evaluate(**point)
+    try:
+        given_level = VF_LOWER_TRUNCATED.evaluate(**point, K=K)
+    except ValueError:
+        return  # B_K beyond floating point
+    assert given_level.extras["K"] == min(K, n)
+    assert given_level.value <= best.value
+    assert VF_LOWER_TRUNCATED.evaluate(**point, K=best.extras["K"]).value == best.value
+
+
+_EXPLICIT = Formula(EXPLICIT)
+
+
+def _explicit(n: float, L: float, slope: float) -> float:
+    """The closed form of the truncated bound over sigma, at theta = ``slope``."""
+    return _EXPLICIT.at({"n": n, "L": L, "theta": slope})
+
+
+@checked
+@given(n=st.integers(1, 3000), log2_M=st.floats(1.0, 4096.0), slope=st.floats(0.0, 1.5))
+def test_explicit_form_is_below_the_truncated_one(n: int, log2_M: float, slope: float) -> None:
+    """Lower: at epsilon = tanh(theta sqrt(L/n)) the best truncation gives at least the closed form; any n, M, theta."""
+    L = log2_M * math.log(2.0)
+    epsilon = math.tanh(slope * math.sqrt(L / n))
+    truncated = VF_LOWER_TRUNCATED.evaluate(n=n, log2_M=log2_M, sigma=1, epsilon=epsilon).value
+    assert truncated >= _explicit(n, L, slope) - ROUNDING
+
+
+def test_constant_of_the_truncated_form_rises_to_the_root_of_two() -> None:
+    """At n = 16 L, over sigma sqrt(L/n): rising in M up to 2^65536, above 1.37 there, never above sqrt 2."""
+    ratios = []
+    for bits in (64, 256, 1024, 4096, 16_384, 65_536):
+        L = bits * math.log(2.0)
+        n = round(16 * L)
+        points = [
+            {"n": n, "log2_M": bits, "sigma": 1, "epsilon": t * math.sqrt(L / n)} for t in (1.2, 1.3, 1.35, 1.38, 1.39)
+        ]
+        ratios.append(max(VF_LOWER_TRUNCATED.evaluate(**p).value for p in points) / math.sqrt(L / n))
+    assert ratios == sorted(ratios)
+    assert 1.37 < ratios[-1] < math.sqrt(2.0)
+
+
+def test_constant_of_the_explicit_form_rises_to_the_root_of_two() -> None:
+    """At n = 10^4 L and theta = sqrt 2 - 3 L^(-1/4): rising in M, above 1.41 at last, never above sqrt 2."""
+    ratios = []
+    for power in range(4, 14):
+        L = 10.0**power
+        slope = math.sqrt(2.0) - 3.0 * L**-0.25
+        ratios.append(_explicit(1e4 * L, L, slope) * 100.0)
+    assert ratios == sorted(ratios)
+    assert 1.41 < ratios[-1] < math.sqrt(2.0)
+
+
+def test_limits_of_the_explicit_form() -> None:
+    """sympy: the exponent over L tends to theta^2/4 - 1/2, and for theta < sqrt 2 all but the tanh vanishes."""
+    per_nat = sympy.limit(KEPT_EXPONENT / L_, L_, sympy.oo)
+    assert sympy.simplify(per_nat - (theta**2 / 4 - sympy.Rational(1, 2))) == 0
+    assert sympy.limit(sympy.exp(KEPT_EXPONENT.subs(theta, sympy.Rational(7, 5))), L_, sympy.oo) == 0
+    e = sympy.Symbol("e", positive=True)
+    entropy = (1 + e) * sympy.log(1 + e) + (1 - e) * sympy.log(1 - e)
+    assert sympy.series(entropy, e, 0, 5).removeO() == e**2 + e**4 / 6  # n/2 of it is theta^2 L/2 at e^2 = theta^2 L/n
+
+
+def test_exponents_of_the_closed_form() -> None:
+    """sympy: d log/d log H of sigma sqrt(L/(8n)) is 1/2 at sigma = s H, n = b H, and 1 at fixed n."""
+    H, s, b = sympy.symbols("H s b", positive=True)
+    closed = VF_LOWER.claim("closed-form").relation.rhs
+    for n, exponent in ((b * H, sympy.Rational(1, 2)), (b, 1), (b * H**2, 0)):
+        grown = closed.subs({letter("sigma"): s * H, letter("n"): n})
+        assert sympy.simplify(H * sympy.diff(sympy.log(grown), H)) == exponent
 
 
 @pytest.mark.parametrize("epsilon", [0.03, 0.05, 0.0533])
@@ -339,7 +447,8 @@ def test_cloning_loses_at_most_vf_upper_in_expectation(chances: list[Fraction], 
     """Upper: E|J(pi_e) - J(MLE)| over a class of two-point policies, every data set counted, ties the worst way."""
     sigma = HORIZON * math.sqrt(chances[0] * (1 - chances[0]))
     bound = VF_UPPER.evaluate(H=HORIZON, n=n, log2_M=math.log2(len(chances)), sigma=sigma)
-    assert math.fsum(weight * loss for weight, loss in _cloning_losses(chances, n)) <= bound.value
+    assert math.fsum(weight * loss for weight, loss in _cloning_losses(chances, n)) <= bound.extras["sharp"]
+    assert bound.extras["sharp"] <= bound.value
 
 
 @checked_slowly
