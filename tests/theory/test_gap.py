@@ -214,7 +214,7 @@ def test_given_level_is_no_better(theorem: Theorem, n: int, log2_M: float, epsil
 @checked
 @given(log2_M=st.floats(1.0, 400.0), extra=st.floats(0.0, 1.0))
 def test_closed_forms_are_below_the_gaps(log2_M: float, extra: float) -> None:
-    """Lower: epsilon^2 = L/(2n), n >= 2 log2 M: ball (1 - 2/M) sqrt(L/(8n)) to n = sqrt(M) L/8; free 1 - 1/M - M^(-1/4)."""
+    """Lower, epsilon^2 = L/(2n), n >= 2 log2 M: ball (1 - 2/M) sqrt(L/(8n)) in the window, free 1 - 1/M - M^(-1/4)."""
     L = log2_M * math.log(2.0)
     last = log2_M / 2.0 + math.log2(L / 8.0)
     n = math.ceil(2.0 ** min(math.log2(2.0 * log2_M) + extra * 8.0, 17.0))
