@@ -125,28 +125,22 @@ def test_rollouts_agree_with_the_law(name: str) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_enumeration_of_all_traces_agrees(name: str) -> None:
-    """Law of T, mean and variance are sums over the traces."""
+    """The law of T is a sum over the traces."""
     made = task_config(name.split()[0], **TINY[name]).build()
     found = traces(made.mdp, made.base)
     steps = made.horizon
     by_first = [expectation(found, lambda t, h=h: (t.solve_time or steps + 1) == h) for h in range(1, steps + 2)]
     law = np.array([[float(p) for p in row] for row in by_first]) @ made.shares
     np.testing.assert_allclose(made.law(), law, rtol=0, atol=1e-14)
-    mean, variance = made.moments()
-    first = np.array([float(v) for v in expectation(found, lambda t: t.to_go(1))]) @ made.shares
-    second = np.array([float(v) for v in expectation(found, lambda t: t.to_go(1) ** 2)]) @ made.shares
-    np.testing.assert_allclose(mean, first, rtol=0, atol=ROUNDING)
-    np.testing.assert_allclose(variance, second - first**2, rtol=0, atol=ROUNDING * 10)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "random-mdp stochastic"])
 def test_expert_is_executed(name: str) -> None:
-    """The policy of the ball's best expert has the expert's law, divergence and value."""
+    """The policy of the ball's best expert has the expert's law and divergence."""
     made, kappa = task(name), 0.5
     ball, expert = made.ball(kappa), made.expert(kappa)
     np.testing.assert_allclose(expert.law(), ball.law, rtol=0, atol=ROUNDING)
     np.testing.assert_allclose(expert.weights, made.weights, rtol=0, atol=ROUNDING)
-    assert math.isclose(expert.value, float(made.weights @ ball.mean), rel_tol=1e-12)
     with jax.enable_x64(True):  # of traces, hidden values and all
         inside = np.asarray(chi2_divergence(made.mdp, expert.base, made.base))
     ratio = expert.shares / made.shares.max(axis=1, keepdims=True)
