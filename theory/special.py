@@ -5,13 +5,14 @@ r"""The two functions of the statements that have no closed form in elementary f
   :math:`B_K=\sqrt{M^{-1}\sum_{k\le K}b_k(1+\varepsilon)^k(1-\varepsilon)^{n-k}}+\sum_{k>K}b_k`, b_k the pmf of
   Bin(n, (1+epsilon)/2), which bounds what n expert traces tell about M mirrored hypotheses.
 
-Both bring a float64 value in log space and an Arb ball; :func:`information_bound_of` and :func:`mean_reciprocal_of`
+Both bring a float64 value in log space (0 where it is below every double) and an Arb ball; :func:`information_bound_of` and :func:`mean_reciprocal_of`
 write out what they mean.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import sympy
 from numpy.typing import NDArray
 
 from theory.formula import Special
-from theory.log_space import log_binomial_pmf, log_sum_above, log_sum_below, mean_reciprocal_count
+from theory.log_space import log_binomial_pmf, log_sum_above, log_sum_below, mean_reciprocal_count, xlogy_count
 from theory.relation import Relation, eq
 
 if TYPE_CHECKING:
@@ -130,18 +131,15 @@ def information_levels(n: int, log_size: float, epsilon: float) -> NDArray[np.fl
     if n > LARGEST_SUMMED:
         raise ValueError(f"n = {n}: expected at most {LARGEST_SUMMED}, the bound is a sum over n levels")
     log_b = log_binomial_pmf(n, (1.0 + epsilon) / 2.0, (1.0 - epsilon) / 2.0)
-    log_kept = n * np.log1p(epsilon * epsilon) + log_sum_below(_log_squared(n, epsilon))
+    agreements = np.arange(n + 1)
+    log_down = math.log1p(-epsilon) if epsilon < 1.0 else -math.inf
+    log_likelihood = agreements * math.log1p(epsilon) + xlogy_count(n - agreements, log_down)
+    log_kept = log_sum_below(log_b + log_likelihood)
     with np.errstate(over="ignore"):
         bounds: NDArray[np.float64] = np.exp(0.5 * (log_kept - log_size)) + np.exp(log_sum_above(log_b))
     bounds[0] = 1.0
     bounds.setflags(write=False)
     return bounds
-
-
-def _log_squared(n: int, epsilon: float) -> NDArray[np.float64]:
-    """log of b_k (1+e)^k (1-e)^(n-k)/(1+e^2)^n: the pmf of Bin(n, (1+e)^2/(2 (1+e^2)))."""
-    both = 2.0 * (1.0 + epsilon * epsilon)
-    return log_binomial_pmf(n, (1.0 + epsilon) ** 2 / both, (1.0 - epsilon) ** 2 / both)
 
 
 def level_mass(n: sympy.Expr, epsilon: sympy.Expr, k: sympy.Symbol) -> sympy.Expr:
