@@ -11,7 +11,8 @@ left to be won, it emits any token.
 * :meth:`Planted.marginal`: the same law of traces as one policy that hides nothing. What a trace tells of gamma is how
   many of its tokens were gold ones, so states are (prompt, k, that number), and the policy at step h is the mixture
   under the posterior :math:`\propto w_\gamma q_\gamma^{m}o_\gamma^{h-m}`.
-* :meth:`Planted.against`: what the policy of another map is worth, on pairs of both automata.
+* :meth:`Planted.joint`: the process on states that tell, for every map of a class, how much of its gold is matched (the
+  union of their automata, Aho-Corasick): policies and verifiers of all maps are tables there.
 * :func:`heterogeneity_dial`: mixtures of one mean return and given standard deviations.
 
 Maps form a finite class, numbered: ``permutations`` in the order of the words they are, ``functions`` as numbers
@@ -37,8 +38,8 @@ from theory.planted import SolveTimeLaw, automaton, exit_flow, failure_function,
 
 __all__ = [
     "FAMILIES",
-    "Against",
     "Components",
+    "Joint",
     "Planted",
     "automaton_table",
     "heterogeneity_dial",
@@ -240,29 +241,91 @@ class Planted:
         weight /= weight.sum(axis=2, keepdims=True)
         return weight @ right, weight @ wrong
 
-    def against(self, hypothesis: int) -> Against:
-        """The true task on states that also know how much of the gold of ``hypothesis`` is matched."""
-        true, other, ell = self.golds(), self.golds(hypothesis), self.ell
-        count, hidden, pairs = len(true), len(self.gammas), ell * (ell + 1)
-        states = count * hidden * pairs + 1
-        seen, last = np.empty(states, dtype=np.int64), count * hidden * ell
-        seen[-1] = last
-        moves, rewards = np.full((states, self.V), states - 1), np.zeros((states, self.V))
+    @property
+    def observed(self) -> Ints:
+        """For every state of :meth:`build` the first that differs from it in gamma only: what a learner sees, (S,)."""
+        return _unhidden(len(self.words), len(self.gammas), self.ell)
+
+    def joint(self, hypotheses: Sequence[int] | None = None) -> Joint:
+        """The process on states that follow the golds of ``hypotheses`` (default: the class) all at once.
+
+        After completing its own gold a map that is wrong goes on from the longest prefix that is left.
+        Raises ``ValueError`` if there is no such map, or the policies' tables would be too large.
+        """
+        numbers = list(range(self.size) if hypotheses is None else hypotheses)
+        for number in numbers:
+            require_whole("hypothesis", number, 0, self.size - 1)
+        golds = np.array([self.golds(j) for j in numbers]).reshape(len(numbers), len(self.words), self.ell)
+        true, hidden = self.golds(), len(self.gammas)
+        unions = [_union(np.concatenate([true[None, i], golds[:, i]]), self.V) for i in range(len(true))]
+        width = max(len(moves) for moves, _ in unions)
+        states = len(true) * hidden * width + 1
+        if len(numbers) * states * self.V > MAX_TABLE:
+            size = len(numbers) * states * self.V
+            raise ValueError(f"M = {len(numbers)}: policies of {size} entries, at most {MAX_TABLE} serve")
+        right, wrong = token_probabilities(self.V, self.gammas)
+        moves = np.full((states, self.V), states - 1)
+        rewards, base = np.zeros((states, self.V)), np.full((states, self.V), 1.0 / self.V)
         rewards[-1] = 1.0
-        k, j = (index.ravel() for index in np.divmod(np.arange(pairs), ell + 1))
-        for i in range(count):
-            own, theirs = automaton_table(true[i], self.V), automaton_table(other[i], self.V)
+        matched = np.zeros((len(numbers), states), dtype=np.int64)
+        for i, (after, known) in enumerate(unions):
+            solves = (known[0] == self.ell - 1)[:, None] & (np.arange(self.V) == true[i, -1])
             for g in range(hidden):
-                first, mine = (i * hidden + g) * pairs, (i * hidden + g) * ell
-                rows = slice(first, first + pairs)
-                moves[rows] = np.where(own[k] == ell, states - 1, first + own[k] * (ell + 1) + theirs[j])
-                rewards[rows] = own[k] == ell
-                seen[rows] = np.where(j == ell, last, mine + j)
+                first = (i * hidden + g) * width
+                rows = slice(first, first + len(after))
+                moves[rows] = np.where(solves, states - 1, first + after)
+                rewards[rows] = solves
+                base[rows] = wrong[g]
+                base[first + np.arange(len(after)), true[i, known[0]]] = right[g]
+                matched[:, rows] = known[1:]
         start = np.zeros(states)
-        start[:-1:pairs] = np.tile(self.weights, count) / count
-        base = self._task(other).base[seen]
-        mdp = TokenMDP.of(start, moves, rewards, self.H)
-        return Against(TokenTask.of(mdp, base, np.repeat(np.arange(count), hidden)), seen)
+        start[:-1:width] = np.tile(self.weights, len(true)) / len(true)
+        task = TokenTask.of(TokenMDP.of(start, moves, rewards, self.H), base, np.repeat(np.arange(len(true)), hidden))
+        return Joint(task, _unhidden(len(true), hidden, width), golds, matched)
+
+
+class Joint(NamedTuple):
+    """A planted task that follows the golds of K maps, see :meth:`Planted.joint`; its last state is solved."""
+
+    task: TokenTask
+    observed: Ints  # (S,) the first state that differs in gamma only
+    golds: Ints  # (K, X, ell)
+    matched: Ints  # (K, S) how much of its gold each map has matched; 0 in the solved state
+
+    def seen(self, number: int) -> Ints:
+        """States that :meth:`Planted.build` gives one map, (S,): its policy there is ``policy[.., seen, :]`` here."""
+        ell, (place, _) = self.golds.shape[2], self._place
+        found = place * ell + self.matched[number]
+        found[-1] = len(self.task.prompt) * ell
+        return np.asarray(found)
+
+    def policies(self, gamma: float) -> Floats:
+        """The procedural policy of every map at one gamma, (K, S, A)."""
+        right, wrong = token_probabilities(self.task.mdp.tokens, gamma)
+        table = np.where(self._golden, right, wrong)
+        table[:, -1] = 1.0 / self.task.mdp.tokens
+        return table
+
+    def verifiers(self) -> Floats:
+        """1 where a token completes the gold of a map, (K, S, A): what each declares solved; all that follows is."""
+        full = self.matched == self.golds.shape[2] - 1
+        table = np.where(self._golden & full[..., None], 1.0, 0.0)
+        table[:, -1] = 1.0
+        return table
+
+    @property
+    def _place(self) -> tuple[Ints, Ints]:
+        """Number of the first state, and of the prompt, that every state belongs to; the solved one to the last."""
+        firsts = len(self.task.prompt)
+        width = (self.task.mdp.states - 1) // firsts
+        place = np.minimum(np.arange(self.task.mdp.states) // width, firsts - 1)
+        return place, self.task.prompt[place].astype(np.int64)
+
+    @property
+    def _golden(self) -> NDArray[np.bool_]:
+        """Which token is the next one of each map's gold, (K, S, A)."""
+        following = self.golds[np.arange(len(self.golds))[:, None], self._place[1], self.matched]
+        return np.asarray(following[..., None] == np.arange(self.task.mdp.tokens))
 
 
 class Components(NamedTuple):
@@ -280,14 +343,34 @@ class Components(NamedTuple):
         return float(self.copies @ centre), math.sqrt(float(self.copies @ variance))
 
 
-class Against(NamedTuple):
-    """The true task and, for each of its states, the state of the task of another map (:meth:`Planted.build`).
+def _unhidden(prompts: int, hidden: int, width: int) -> Ints:
+    """(prompt, gamma, place) -> (prompt, 0, place) on numbers of states, the solved one last."""
+    i, _, k = np.unravel_index(np.arange(prompts * hidden * width), (prompts, hidden, width))
+    return np.append(i * hidden * width + k, prompts * hidden * width)
 
-    A policy (.., S', A) made for the other map is ``policy[..., seen, :]`` here. ``task.base`` is its base policy.
+
+def _union(words: Ints, V: int) -> tuple[Ints, Ints]:
+    """Aho-Corasick automaton of ``words`` (K, ell): next states (N, V), and what is matched of each word, (K, N).
+
+    States are the proper prefixes; state 0 is the empty one. Whoever completes a word is in the longest one left.
     """
-
-    task: TokenTask
-    seen: Ints  # (S,)
+    nodes: dict[tuple[int, ...], int] = {(): 0}
+    children: list[list[tuple[int, int]]] = [[]]
+    for length in range(1, words.shape[1]):
+        for word in words[:, :length].tolist():
+            if tuple(word) not in nodes:
+                children[nodes[tuple(word[:-1])]].append((word[-1], len(nodes)))
+                nodes[tuple(word)] = len(nodes)
+                children.append([])
+    moves, matched = np.zeros((len(nodes), V), dtype=np.int64), np.zeros((len(words), len(nodes)), dtype=np.int64)
+    back = np.zeros(len(nodes), dtype=np.int64)  # the longest prefix that ends this one
+    for prefix, node in nodes.items():  # short ones first: of ``back`` all moves are known
+        moves[node] = moves[back[node]]
+        begins = (words[:, : len(prefix)] == prefix).all(axis=1)
+        matched[:, node] = np.where(begins, len(prefix), matched[:, back[node]])
+        for token, child in children[node]:
+            back[child], moves[node, token] = moves[node, token], child
+    return moves, matched
 
 
 def automaton_table(gold: Sequence[int] | Ints, V: int) -> Ints:

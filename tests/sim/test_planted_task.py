@@ -16,7 +16,7 @@ from sim.enumeration import traces
 from sim.rollout import rollout, rollout_traces
 from sim.tasks.planted import Planted, automaton_table, heterogeneity_dial, heterogeneity_range, solve_times
 from sim.tasks.token_task import TokenTask
-from theory.planted import mixture_law
+from theory.planted import mixture_law, token_probabilities
 
 GOLDS = ((1, 1, 1, 1, 1), (1, 2, 1, 2, 1), (0, 1, 2, 3, 4), (0, 1, 0, 0, 1))
 #: Traces rolled out at once.
@@ -128,27 +128,78 @@ def test_marginal_of_a_large_task_is_refused() -> None:
         Planted(prompts=2).marginal()
 
 
-def test_policy_of_another_map_is_worth_what_its_traces_are() -> None:
-    """On pairs of automata: trace by trace, a candidate's words scanned for the true gold."""
-    config = Planted(V=3, ell=2, H=5, gammas=(0.0, 2.0), weights=(0.5, 0.5), M=None, truth=0, prompts=((0, 1), (2, 2)))
-    for candidate in (0, 3, 5):
-        task, seen = config.against(candidate)
-        other = config.build(candidate)
-        exact = np.zeros(2)
-        for t in traces(other.mdp, other.base):
-            x = int(other.prompt[t.prompt])
-            late = solve_times(np.array([t.tokens]), config.golds()[[x]])[0]
-            gain = 5 - late + 1 if late else 0
-            exact[x] += gain * float(t.probability) * other.shares[t.prompt, x]
-        np.testing.assert_allclose(task.moments()[0], exact, rtol=1e-12)
-        np.testing.assert_array_equal(task.base, other.base[seen])
-    assert math.isclose(config.against(0).task.value, config.build().value, rel_tol=1e-12)
-    # A policy of the step too: the candidate's expert, which is the true one's against itself.
-    expert, (task, seen) = config.build().expert(0.5), config.against(0)
+def matched(word: tuple[int, ...], gold: tuple[int, ...]) -> int:
+    """Length of the longest proper prefix of ``gold`` that ends ``word``."""
+    return next(k for k in range(min(len(gold) - 1, len(word)), -1, -1) if word[len(word) - k :] == gold[:k])
+
+
+def test_joint_states_follow_every_gold() -> None:
+    """After every word that has not solved, each map's state is the longest prefix of its gold, found by comparing."""
+    config = Planted(
+        V=3,
+        ell=4,
+        H=8,
+        gammas=(0.0, 1.0),
+        weights=(0.5, 0.5),
+        M=None,
+        family="functions",
+        truth=5,
+        prompts=((0, 1, 0, 1), (2, 2, 2, 2)),
+    )
+    joint = config.joint()
+    mdp, verifiers, policies = joint.task.mdp, joint.verifiers(), joint.policies(2.0)
+    assert set(joint.observed[mdp.prompts].tolist()) == {int(mdp.prompts[0]), int(mdp.prompts[2])}
+    for first, x in zip(mdp.prompts, joint.task.prompt, strict=True):
+        golds = [tuple(gold) for gold in joint.golds[:, x].tolist()]
+        for word in itertools.product(range(3), repeat=6):
+            state = int(first)
+            for t, token in enumerate(word):
+                known = [matched(word[:t], gold) for gold in golds]
+                assert joint.matched[:, state].tolist() == known
+                declared = [k == 3 and gold[3] == token for k, gold in zip(known, golds, strict=True)]
+                assert (verifiers[:, state, token] == 1).tolist() == declared
+                golden = [gold[k] == token for k, gold in zip(known, golds, strict=True)]
+                assert (policies[:, state, token] > 0.5).tolist() == golden
+                assert mdp.rewards[state, token] == declared[config.truth]
+                if declared[config.truth]:
+                    assert int(mdp.transitions[state, token]) == mdp.states - 1
+                    break
+                state = int(mdp.transitions[state, token])
+    np.testing.assert_allclose(policies.sum(axis=2), 1.0, rtol=1e-12)
+
+
+def test_policy_of_another_map_is_worth_what_its_words_are() -> None:
+    """Summed over all words of five tokens, each with the probability that the wrong map gives it."""
+    config = Planted(V=3, ell=2, H=5, gammas=(1.5,), M=None, truth=0, prompts=((0, 1), (2, 2)))
+    joint = config.joint((0, 3, 5))
+    (q,), (o,) = token_probabilities(3, [1.5])
+    with jax.enable_x64(True):
+        found = [np.asarray(mean_return(joint.task.mdp, table)) for table in joint.policies(1.5)]
+    for number, hypothesis in enumerate((0, 3, 5)):
+        for x, gold in enumerate(map(tuple, config.golds(hypothesis).tolist())):
+            exact = 0.0
+            for word in itertools.product(range(3), repeat=5):
+                chances = [q if gold[matched(word[:t], gold)] == a else o for t, a in enumerate(word)]
+                late = solve_times(np.array([word]), config.golds()[[x]])[0]
+                exact += math.prod(chances) * (6 - late if late else 0)
+            assert math.isclose(found[number][x], exact, rel_tol=1e-12)
+    assert math.isclose(joint.task.value, config.build().value, rel_tol=1e-12)
+    np.testing.assert_allclose(joint.task.law(), config.build().law(), rtol=0, atol=1e-14)
+
+
+def test_joint_states_execute_the_expert_of_the_task() -> None:
+    """A table of the task's own states is one of the joint states, wherever the task has not solved."""
+    config = Planted(V=4, ell=3, H=12, gammas=(0.0, 2.0), weights=(0.5, 0.5), M=24, truth=2, prompts=3)
+    expert, joint = config.build().expert(0.5), config.joint()
     with jax.enable_x64(True):
         own = np.asarray(mean_return(expert.mdp, expert.base))
-        pair = np.asarray(mean_return(task.mdp, expert.base[:, seen]))
-    np.testing.assert_allclose(pair, own, rtol=1e-12)
+        here = np.asarray(mean_return(joint.task.mdp, expert.base[:, joint.seen(2)]))
+    np.testing.assert_allclose(here, own, rtol=1e-12)
+    seen = config.observed
+    assert len(np.unique(seen)) == 3 * 3 + 1
+    np.testing.assert_array_equal(seen[seen], seen)
+    with pytest.raises(ValueError, match=r"^hypothesis = 24: expected a whole number in 0..23\Z"):
+        config.joint((24,))
 
 
 def test_classes_of_maps() -> None:
