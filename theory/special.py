@@ -1,12 +1,12 @@
-r"""The two functions of the statements that have no closed form in elementary functions of bounded length.
+r"""Two functions of the statements that need an evaluation of their own.
 
 * :class:`MeanReciprocalCount`: :math:`\psi_M(q)=(1-(1-q)^M)/(Mq)` in terms of L = log M and log q, for any M;
 * :class:`InformationBound`: the truncated bound
   :math:`B_K=\sqrt{M^{-1}\sum_{k\le K}b_k(1+\varepsilon)^k(1-\varepsilon)^{n-k}}+\sum_{k>K}b_k`, b_k the pmf of
   Bin(n, (1+epsilon)/2), which bounds what n expert traces tell about M mirrored hypotheses.
 
-Both bring a float64 value in log space (0 where it is below every double) and an Arb ball; :func:`information_bound_of` and :func:`mean_reciprocal_of`
-write out what they mean.
+Both bring a float64 value in log space (0 where it is below every double) and an Arb ball, neither of which the plain
+expression gives at any M; :func:`information_bound_of` and :func:`mean_reciprocal_of` write out what they mean.
 """
 
 from __future__ import annotations
