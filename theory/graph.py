@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 __all__ = ["edges", "layers", "svg"]
@@ -36,15 +37,39 @@ def layers(uses: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
     return [[label for label in uses if depth[label] == level] for level in range(max(depth.values()) + 1)]
 
 
+def _columns(uses: Mapping[str, tuple[str, ...]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Columns of boxes and of waypoints, and for each use the chain of places that its arrow visits.
+
+    An arrow that spans several columns gets a waypoint in each one between, so that it runs behind no box. A column is
+    ordered by the mean place of what its members are reached from.
+    """
+    columns = [list(column) for column in layers(uses)]
+    level = {label: i for i, column in enumerate(columns) for label in column}
+    chains = []
+    for label, other in edges(uses):
+        way = [f"{other} > {label} {i}" for i in range(level[other] + 1, level[label])]
+        for i, waypoint in enumerate(way, level[other] + 1):
+            columns[i].append(waypoint)
+        chains.append([other, *way, label])
+    used = {other for _, other in edges(uses)}
+    columns[0].sort(key=lambda label: label not in used)
+    for i, column in enumerate(columns[1:], 1):
+        before = columns[i - 1]
+        reached = {
+            b: [before.index(a) for c in chains for a, b2 in pairwise(c) if b2 == b and a in before] for b in column
+        }
+        column.sort(key=lambda b: sum(reached[b]) / max(len(reached[b]), 1))
+    return columns, chains
+
+
 def svg(uses: Mapping[str, tuple[str, ...]], kinds: Mapping[str, str]) -> str:
     """The graph as an SVG picture: foundations on the left, an arrow from each statement to those that use it."""
-    columns = layers(uses)
+    columns, chains = _columns(uses)
     tallest = max(map(len, columns))
     place: dict[str, tuple[int, int]] = {}
     for i, column in enumerate(columns):
-        above = (tallest - len(column)) * (_HEIGHT + _DOWN) // 2
-        for j, label in enumerate(column):
-            place[label] = (_MARGIN + i * (_WIDTH + _ACROSS), _MARGIN + above + j * (_HEIGHT + _DOWN))
+        for j, name in enumerate(column):
+            place[name] = (_MARGIN + i * (_WIDTH + _ACROSS), _MARGIN + j * (_HEIGHT + _DOWN))
     width = 2 * _MARGIN + len(columns) * (_WIDTH + _ACROSS) - _ACROSS
     height = 2 * _MARGIN + tallest * (_HEIGHT + _DOWN) - _DOWN + 30
     lines = [
@@ -55,14 +80,18 @@ def svg(uses: Mapping[str, tuple[str, ...]], kinds: Mapping[str, str]) -> str:
         '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
-    for label, other in edges(uses):
-        (x0, y0), (x1, y1) = place[other], place[label]
-        start, end, mid = (x0 + _WIDTH, y0 + _HEIGHT // 2), (x1, y1 + _HEIGHT // 2), (x0 + _WIDTH + x1) // 2
-        lines.append(
-            f'<path d="M{start[0]},{start[1]} C{mid},{start[1]} {mid},{end[1]} {end[0]},{end[1]}" '
-            'fill="none" stroke="#555" marker-end="url(#a)"/>'
-        )
-    for label, (x, y) in place.items():
+    for chain in chains:
+        x, y = place[chain[0]]
+        path = f"M{x + _WIDTH},{y + _HEIGHT // 2}"
+        for name in chain[1:]:
+            (left, top), before = place[name], x + _WIDTH
+            mid, height_there = (before + left) // 2, top + _HEIGHT // 2
+            path += f" C{mid},{y + _HEIGHT // 2} {mid},{height_there} {left},{height_there}"
+            path += f" L{left + _WIDTH},{height_there}" if name != chain[-1] else ""
+            x, y = left, top
+        lines.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#a)"/>')
+    for label in uses:
+        x, y = place[label]
         lines.append(
             f'<a href="{label}.md"><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" '
             f'fill="{_FILL[kinds[label]]}" stroke="#333"/><text x="{x + _WIDTH // 2}" y="{y + _HEIGHT // 2 + 5}" '

@@ -82,7 +82,7 @@ SYMBOLS: dict[str, Symbol] = {
         ),
         Symbol("eta", r"\eta", "probability that a label is flipped", "probability", 0, 0.5),
         Symbol("p_e", "p_e", "probability that the outside expert solves a prompt", "probability", 0, 1, True),
-        Symbol("V", "|V|", "size of the vocabulary", "tokens", 2, integer=True),
+        Symbol("V", r"\lvert V\rvert", "size of the vocabulary", "tokens", 2, integer=True),
         Symbol("ell", r"\ell", "length of the gold subsequence", "tokens", 1, integer=True),
         Symbol("gamma", r"\gamma", "focus of the procedural policy: log odds of the next gold token", "nats"),
     )

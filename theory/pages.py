@@ -62,7 +62,9 @@ def _example(statement: Theorem) -> list[str]:
         empty = "; the interval is empty" if window["empty"] else ""
         lines[-1] += f" Closed form {window['value']:.6g}, proven for n from {window['n_min']:.6g} to {largest}{empty}."
     lines += ["", "| condition | holds | margin |", "|---|---|---|"]
-    lines += [f"| {c.name} | {'yes' if c.holds else 'no'} | {c.margin:.4g} |" for c in answer.conditions]
+    lines += [
+        f"| {render.in_cell(c.name)} | {'yes' if c.holds else 'no'} | {c.margin:.4g} |" for c in answer.conditions
+    ]
     return [*lines, ""]
 
 

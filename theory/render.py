@@ -13,9 +13,11 @@ from theory.relation import Relation
 from theory.symbols import latex_of
 from theory.theorem import Theorem
 
-__all__ = ["FORMATS", "derivation_data", "listing", "shown_derivation", "shown_theorem", "theorem_data"]
+__all__ = ["FORMATS", "derivation_data", "in_cell", "listing", "shown_derivation", "shown_theorem", "theorem_data"]
 
 FORMATS = ("text", "latex", "markdown", "json")
+#: How a letter is set, by its name in code.
+LETTER_LATEX = {name: symbol.latex for name, symbol in SYMBOLS.items()}
 
 
 def _relation_data(relation: Relation) -> dict[str, str]:
@@ -104,6 +106,11 @@ def _by(step: Step) -> str:
     }.get(type(rule).__name__, type(rule).__name__.lower())
 
 
+def in_cell(text: str) -> str:
+    """``text`` for a cell of a Markdown table."""
+    return text.replace("|", r"\|")
+
+
 def _term(multiplier: object, *names: object) -> str:
     """One term of a combination: the multiplier in brackets, then the facts whose slacks it multiplies."""
     return "(" + ") (".join(map(str, (multiplier, *names))) + ")"
@@ -114,7 +121,7 @@ def listing(statements: Sequence[Theorem], form: str) -> str:
     if form == "json":
         return json.dumps([theorem_data(t) for t in statements], indent=1)
     if form == "markdown":
-        rows = [f"| [{t.label}]({t.label}.md) | {t.kind} | {t.bounds} | {t.units} |" for t in statements]
+        rows = [f"| [{t.label}]({t.label}.md) | {t.kind} | {in_cell(t.bounds)} | {t.units} |" for t in statements]
         return "\n".join(["| label | kind | what is bounded | unit |", "|---|---|---|---|", *rows])
     if form == "latex":
         return "\n".join(rf"\item[\texttt{{{t.label}}}] ({t.kind}) \({t.statement}\)" for t in statements)
@@ -154,14 +161,13 @@ def _theorem_markdown(data: Mapping[str, Any], tightness: str) -> str:
     lines += ["| in code | symbol | meaning | unit | values |", "|---|---|---|---|---|"]
     for name, symbol in data["symbols"].items():
         need = "" if name in data["required"] else " (optional)"
-        lines.append(
-            f"| `{name}`{need} | ${symbol['latex']}$ | {symbol['meaning']} | {symbol['unit']} | {symbol['domain']} |"
-        )
+        cells = (symbol["latex"].join("$$"), symbol["meaning"], symbol["unit"], symbol["domain"])
+        lines.append(f"| `{name}`{need} | " + " | ".join(map(in_cell, cells)) + " |")
     lines += ["", "## Claims", "", "What is proved, in the symbols that the number is compiled from.", ""]
     for claim in data["claims"]:
         lines += [f"* **{claim['name']}**: {claim['says']}", "", "  $$", f"  {claim['latex']}", "  $$"]
         conditions = [f"${r['latex']}$" for r in claim["where"]]
-        conditions += [f"${symbol} > 0$" for symbol in claim["positive"]]
+        conditions += [f"${LETTER_LATEX.get(symbol, symbol)} > 0$" for symbol in claim["positive"]]
         lines += ["", f"  where {', '.join(conditions)}"] if conditions else []
         lines.append("")
     if tightness:
