@@ -170,16 +170,14 @@ def _live(mdp: TokenMDP) -> jax.Array:
 
 
 def _backward(step: Callable[[Any, Any], Any], last: Any, mdp: TokenMDP) -> Any:
-    """f_h = step(h, f_{h+1}) for h = H..1 from ``last`` at H + 1, and zeros after it; leading axis steps + 1."""
+    """f_h = step(h, f_{h+1}) for h = H..1, and ``last`` from H + 1 on; leading axis steps + 1."""
 
     def body(after: Any, h: Any) -> tuple[Any, Any]:
-        found = step(h, after)
-        here = jnp.where(h < mdp.horizon, found, jnp.where(h == mdp.horizon, last, 0.0))
+        here = jnp.where(h < mdp.horizon, step(h, after), last)
         return here, here
 
-    end = jnp.where(mdp.horizon == mdp.steps, last, jnp.zeros_like(last))
-    _, stack = jax.lax.scan(body, end, jnp.arange(mdp.steps), reverse=True)
-    return jnp.concatenate([stack, end[None]])
+    _, stack = jax.lax.scan(body, last, jnp.arange(mdp.steps), reverse=True)
+    return jnp.concatenate([stack, last[None]])
 
 
 def _values(mdp: TokenMDP, policy: Any) -> jax.Array:
