@@ -17,7 +17,7 @@ import pytest
 import sympy
 
 from theory.falsify import Finding, falsify
-from theory.falsify.adversary import Adversary, adversaries, objective
+from theory.falsify.adversary import Adversary, adversaries, numeric, objective
 from theory.falsify.crossover import best_labelled, best_noisy, best_perfect, picked, random_consistent, vote
 from theory.falsify.instances import best_in_ball, chi2, in_ball
 from theory.falsify.search import attack
@@ -26,6 +26,7 @@ from theory.falsify.verifier_free import mean_weight, signs, walk_weight
 from theory.mutation import mutants_of
 from theory.proof import Claim
 from theory.registry import theorem, theorems
+from theory.relation import Relation
 
 LABELS = tuple(theorems())
 ROWS = tuple(recorded().get("findings", ()))
@@ -36,7 +37,7 @@ ATTAINED = (
     ("anti-concentration", "cantelli"),
     ("anti-concentration", "heterogeneity"),
     ("vb-upper-top-c", "value"),
-    ("vf-upper", "value"),
+    ("vf-upper", "hellinger"),
 )
 
 
@@ -92,6 +93,26 @@ def test_recorded_sides_are_computed_again(row: Mapping[str, Any]) -> None:
     assert found.violated is row["violated"] is False
 
 
+def _slack(hypothesis: Relation, letters: Mapping[str, Any]) -> float:
+    """By how much it holds, 0 for an equality that does; inf if it speaks of something that is no letter."""
+    try:
+        slack = numeric(hypothesis.slack)(letters)
+    except (KeyError, TypeError, ValueError, SyntaxError):  # a random letter, or two of one name
+        return math.inf
+    return -abs(slack) if hypothesis.op == "=" else slack
+
+
+@pytest.mark.parametrize("row", ROWS, ids=_named)
+def test_recorded_instances_lie_in_the_domain(row: Mapping[str, Any]) -> None:
+    """Every hypothesis of the claim that can be computed from the letters of the recorded instance holds there."""
+    instance = {name: np.asarray(v) if isinstance(v, list) else v for name, v in row["instance"].items()}
+    letters = attacker(row).letters(np, instance)
+    claim = theorem(row["label"]).claim(row["claim"])
+    slacks = [_slack(hypothesis, letters) for hypothesis in claim.where]
+    assert min(slacks, default=0.0) >= -1e-7
+    assert min((letters[symbol.name] for symbol in claim.positive if symbol.name in letters), default=1.0) > 0.0
+
+
 @pytest.mark.parametrize("row", [row for row in ROWS if _is_inequality(row) and row["ratio"] > 0.95], ids=_named)
 def test_recorded_instance_refutes_a_broken_claim(row: Mapping[str, Any]) -> None:
     """Where an instance nearly attains a claim, a constant of it off by a tenth in the unsafe direction is false there.
@@ -114,9 +135,12 @@ def _breakable() -> list[Mapping[str, Any]]:
 
 @pytest.mark.parametrize("row", _breakable(), ids=_named)
 def test_search_finds_a_broken_constant(row: Mapping[str, Any]) -> None:
-    """From scratch, knowing no extremal instance, an attack of its kind finds that a broken constant is false."""
+    """From scratch, knowing no extremal instance, an attack of its kind finds that a broken constant is false.
+
+    The ascent is called where a small evolution does not find it.
+    """
     claim = theorem(row["label"]).claim(row["claim"])
-    assert attack(attacker(row), _broken(claim), seed=2, effort=1).violated
+    assert any(attack(attacker(row), _broken(claim), seed=2, effort=effort).violated for effort in (0, 1))
 
 
 @pytest.mark.parametrize(("label", "claim"), ATTAINED)
@@ -127,14 +151,24 @@ def test_known_equalities_are_reached(label: str, claim: str) -> None:
     assert rows[0]["ratio"] >= 0.99
 
 
-@pytest.mark.parametrize("label", ["anti-concentration", "planted-law"])
-def test_recorded_searches_repeat(label: str) -> None:
-    """The recorded seed and effort give the recorded ratios, and twice the same."""
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("anti-concentration", "symmetric"), ("crossover-vf-wins", "advantage"), ("planted-law", "value")],
+)
+def test_recorded_searches_repeat(label: str, name: str) -> None:
+    """The recorded seed and effort give the recorded ratio."""
     manifest = recorded()["manifest"]
-    first, second = (falsify(label, seed=manifest["seed"], effort=manifest["effort"]) for _ in range(2))
-    assert first == second
-    kept = {row["claim"]: row["ratio"] for row in ROWS if row["label"] == label}
-    assert {finding.claim: finding.ratio for finding in first} == pytest.approx(kept, rel=1e-3)
+    row = next(row for row in ROWS if (row["label"], row["claim"]) == (label, name))
+    found = attack(attacker(row), theorem(label).claim(name), seed=manifest["seed"], effort=manifest["effort"])
+    assert found.ratio == pytest.approx(row["ratio"], rel=1e-3)
+
+
+def test_a_search_repeats() -> None:
+    """The same seed finds the same instances, by evolution alone and after an ascent."""
+    adversary = next(a for a in adversaries("expert-heterogeneity") if a.claim == "upper")
+    claim = theorem(adversary.label).claim(adversary.claim)
+    for effort in (0, 1):
+        assert attack(adversary, claim, seed=3, effort=effort) == attack(adversary, claim, seed=3, effort=effort)
 
 
 def test_seeds_differ() -> None:
@@ -295,8 +329,8 @@ def _gradients(adversary: Adversary) -> bool:
     return adversary.differentiable(theorem(adversary.label).claim(adversary.claim))
 
 
-@pytest.mark.parametrize("label", ["chi2-expert", "verifier-noisy", "vb-upper-top-c"])
-def test_jax_and_numpy_see_the_same_objective(label: str) -> None:
+@pytest.mark.parametrize("label", ["chi2-expert", "verifier-noisy"])
+def test_jax_and_numpy_see_the_same_objective(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiled objective of a batch equals NumPy's, in float64."""
     from theory.falsify.search import _ascend, _numpy_batch
 
@@ -304,5 +338,6 @@ def test_jax_and_numpy_see_the_same_objective(label: str) -> None:
     adversary = next(a for a in adversaries(label) if _gradients(a))
     claim = theorem(label).claim(adversary.claim)
     shares = rng.uniform(size=(40, len(adversary.space.box)))
+    monkeypatch.setattr("theory.falsify.search.STEPS", 1)
     _, _, _, batch = _ascend(adversary, claim, rng, 1)
     assert batch(shares) == pytest.approx(_numpy_batch(adversary, claim)(shares), rel=1e-7, abs=1e-9)

@@ -29,8 +29,8 @@ Batch = Callable[[Any], Any]
 
 STARTS, STEPS = 128, 300
 GENERATIONS, POPULATION = 60, 12
-#: At effort 0: evolution only, this many generations.
-QUICK_GENERATIONS = 25
+#: Generations where every instance is computed by NumPy, one by one; and at effort 0.
+NUMPY_GENERATIONS, QUICK_GENERATIONS = 35, 15
 #: Steps of the ascent shrink from RATE to RATE * LAST.
 RATE, LAST, MOMENTUM, SPREAD = 0.06, 1e-3, 0.9, 0.99
 #: Compiling costs seconds, running milliseconds.
@@ -49,7 +49,8 @@ def attack(adversary: Adversary, claim: Claim, seed: int, effort: int) -> Findin
     if effort > 0 and adversary.differentiable(claim):
         best, value, evaluations, batch = _ascend(adversary, claim, rng, effort)
         method = "gradient"
-    evolved, evolved_value, tried = _evolve(batch or _numpy_batch(adversary, claim), rng, effort, best)
+    generations = (GENERATIONS if batch else NUMPY_GENERATIONS) * effort or QUICK_GENERATIONS
+    evolved, evolved_value, tried = _evolve(batch or _numpy_batch(adversary, claim), rng, generations, best)
     if evolved_value > value:
         best, method = evolved, "evolution"
     instance = adversary.space.describe(best)
@@ -89,7 +90,7 @@ def _numpy_batch(adversary: Adversary, claim: Claim) -> Batch:
     return lambda shares: np.array([value(share) for share in shares])
 
 
-def _evolve(batch: Batch, rng: np.random.Generator, effort: int, start: Floats) -> tuple[Floats, float, int]:
+def _evolve(batch: Batch, rng: np.random.Generator, generations: int, start: Floats) -> tuple[Floats, float, int]:
     """Differential evolution on the unit cube. Returns the best point, its objective, and the points tried."""
     from scipy.optimize import differential_evolution
 
@@ -103,7 +104,7 @@ def _evolve(batch: Batch, rng: np.random.Generator, effort: int, start: Floats) 
     found = differential_evolution(
         cost,
         [(0.0, 1.0)] * size,
-        maxiter=GENERATIONS * effort if effort else QUICK_GENERATIONS,
+        maxiter=generations,
         popsize=max(POPULATION // max(size // 4, 1), 4),
         tol=0.0,
         polish=False,
