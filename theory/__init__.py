@@ -20,7 +20,7 @@ module                      statements
 
 What they are made of: ``notation`` and ``symbols`` (letters and units), ``relation`` and ``expectation`` (what sympy is
 asked), ``proof`` (rules, steps, the checker), ``lemmas`` (the textbook), ``theorem`` (the frozen statement),
-``formula``, ``special`` and ``rigorous`` (numbers from expressions, in float64 and in ball arithmetic), ``laws`` (laws of
-the return), ``log_space`` (arithmetic that keeps ``M = 2**4096`` finite). What is done with them: ``registry``,
+``formula``, ``special`` and ``rigorous`` (numbers from expressions, in float64 and in ball arithmetic), ``laws`` (laws
+of the return), ``log_space`` (arithmetic that keeps ``M = 2**4096`` finite). What is done with them: ``registry``,
 ``check``, ``mutation``, ``render``, ``graph``, ``pages``. Importing this package imports nothing else.
 """
