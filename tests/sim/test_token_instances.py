@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -21,6 +21,14 @@ from theory.crossover import vb_random_loss, vf_cloning_value, vf_loss
 LAWS = [("two-point", 0.5, 16), ("symmetric-two-point", 0.25, 16), ("uniform", 0.5, 16)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quick_to_compile() -> Iterator[None]:
+    """Every shape is another program that runs for a moment: no time is spent on making it fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def cell(instance: str, k: int, law: str, s: float, H: int, epsilon: float) -> Cell:
     """The collapsed sampler's cell, whose numbers are closed forms."""
     config = SweepConfig.checked(
@@ -33,32 +41,32 @@ def cell(instance: str, k: int, law: str, s: float, H: int, epsilon: float) -> C
 @pytest.mark.parametrize("instance", ["codebook", "parity"])
 def test_mirrored_tasks_match_the_collapsed_samplers(instance: str, law: str, s: float, H: int) -> None:
     """sigma^2, the chi-squared expert and J, on every sign pattern, to 1e-12."""
-    for k in (1, 6) if law == "two-point" else (3,):
-        kind = TokenParity if instance == "parity" else functools.partial(TokenCodebook, prompts=4**k if k < 3 else 16)
-        config = kind(k=k, H=H, law=law, s=s, truth=2**k - 1)
-        made = config.build()
-        assert len(made.weights) == len(config.signs)
-        epsilon = 0.5 * config.return_law.max_epsilon
-        exact = cell(instance, k, law, s, H, epsilon)
-        scale = 1e-12 * H
-        mean, variance = made.moments()
-        np.testing.assert_allclose(mean, exact.mu, rtol=0, atol=scale)
-        np.testing.assert_allclose(variance, exact.sigma**2, rtol=0, atol=scale * H)
-        ball = made.ball(exact.kappa)
-        np.testing.assert_allclose(ball.mean, exact.expert_value, rtol=0, atol=scale)
-        np.testing.assert_allclose(ball.divergence, exact.kappa, rtol=0, atol=1e-12)
-        policy = config.expert(epsilon)
-        with jax.enable_x64(True):
-            found = evaluate(made.mdp, policy)
-            value, spread = np.asarray(found.mean), np.asarray(found.variance)
-            distance = np.asarray(chi2_divergence(made.mdp, policy, made.base))
-        np.testing.assert_allclose(value, exact.expert_value, rtol=0, atol=scale)
-        np.testing.assert_allclose(spread, exact.expert_sd**2, rtol=0, atol=scale * H)
-        np.testing.assert_allclose(distance, exact.kappa, rtol=0, atol=1e-12)
-        for one in made.return_laws():
-            np.testing.assert_allclose(one.values, config.return_law.values, rtol=0, atol=0)
-            np.testing.assert_allclose(one.probabilities, config.return_law.probabilities, rtol=0, atol=1e-14)
-            assert math.isclose(one.anti_concentration(epsilon), exact.c, rel_tol=1e-12)
+    k = 6 if law == "two-point" else 3
+    kind = TokenParity if instance == "parity" else TokenCodebook
+    config = kind(k=k, H=H, law=law, s=s, truth=2**k - 1)
+    made = config.build()
+    assert len(made.weights) == len(config.signs)
+    epsilon = 0.5 * config.return_law.max_epsilon
+    exact = cell(instance, k, law, s, H, epsilon)
+    scale = 1e-12 * H
+    mean, variance = made.moments()
+    np.testing.assert_allclose(mean, exact.mu, rtol=0, atol=scale)
+    np.testing.assert_allclose(variance, exact.sigma**2, rtol=0, atol=scale * H)
+    ball = made.ball(exact.kappa)
+    np.testing.assert_allclose(ball.mean, exact.expert_value, rtol=0, atol=scale)
+    np.testing.assert_allclose(ball.divergence, exact.kappa, rtol=0, atol=1e-12)
+    policy = config.expert(epsilon)
+    with jax.enable_x64(True):
+        found = evaluate(made.mdp, policy)
+        value, spread = np.asarray(found.mean), np.asarray(found.variance)
+        distance = np.asarray(chi2_divergence(made.mdp, policy, made.base))
+    np.testing.assert_allclose(value, exact.expert_value, rtol=0, atol=scale)
+    np.testing.assert_allclose(spread, exact.expert_sd**2, rtol=0, atol=scale * H)
+    np.testing.assert_allclose(distance, exact.kappa, rtol=0, atol=1e-12)
+    for one in made.return_laws():
+        np.testing.assert_allclose(one.values, config.return_law.values, rtol=0, atol=0)
+        np.testing.assert_allclose(one.probabilities, config.return_law.probabilities, rtol=0, atol=1e-14)
+        assert math.isclose(one.anti_concentration(epsilon), exact.c, rel_tol=1e-12)
 
 
 def test_executed_expert_is_the_closed_form() -> None:
@@ -100,7 +108,7 @@ def test_rare_success_has_the_moments_of_section_10(V: int) -> None:
         policy = config.policy(p_e=p_e)
         kappa = (p_e - c) ** 2 / (c * (1 - c))
         with jax.enable_x64(True):
-            np.testing.assert_allclose(np.asarray(mean_return(made.mdp, policy)), 20 * p_e, rtol=1e-12)
+            np.testing.assert_allclose(np.asarray(evaluate(made.mdp, policy).mean), 20 * p_e, rtol=1e-12)
             np.testing.assert_allclose(np.asarray(chi2_divergence(made.mdp, policy, made.base)), kappa, atol=1e-12 * V)
         np.testing.assert_allclose(made.ball(kappa).mean, 20 * p_e, rtol=1e-12)
     assert made.return_laws()[0].anti_concentration(0.5) == pytest.approx(c, rel=1e-12)

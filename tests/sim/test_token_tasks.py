@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -70,6 +71,14 @@ TINY: dict[str, dict[str, Any]] = {
     "two-mode once": {"V": 4, "short": 1, "long": 2, "H": 5, "retries": False},
 }
 KAPPAS = (0.0, 0.05, 0.5, 3.0, 100.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_to_compile() -> Iterator[None]:
+    """Every shape is another program that runs for a moment: no time is spent on making it fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache
