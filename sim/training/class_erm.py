@@ -11,16 +11,22 @@ from typing import Any
 
 import jax
 
-from sim.training.data import Counts
+from sim.training.data import Counts, Data
 from sim.training.finite_class import chosen, shares_of_best
 
-__all__ = ["class_erm", "disagreements", "erm_shares"]
+__all__ = ["class_erm", "disagreements", "disagreements_of_labels", "erm_shares"]
 
 
 def disagreements(verifiers: Any, counts: Counts) -> jax.Array:
     """Number of labels each member has wrong, (M,)."""
     wrong = (1.0 - verifiers) * counts.rewarded + verifiers * (counts.visits - counts.rewarded)
     total: jax.Array = wrong.reshape(len(verifiers), -1).sum(axis=1)
+    return total
+
+
+def disagreements_of_labels(said: Any, data: Data) -> jax.Array:
+    """The same where members are no tables on one process, from what each says of the traces, (M, size, steps)."""
+    total: jax.Array = (data.mask * abs(said - data.rewards)).sum(axis=(1, 2))
     return total
 
 

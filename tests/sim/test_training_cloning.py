@@ -80,7 +80,7 @@ def test_ties_are_broken_at_random() -> None:
 
 def test_class_mle_is_the_likeliest() -> None:
     problem = problem_of(2)
-    data = draw_expert(problem, jax.random.key(0), 30, 32)
+    data = draw_expert(problem, jax.random.key(0), 30, 50)
     logs = np.zeros(len(problem.policies))
     for row in range(30):
         with np.errstate(divide="ignore"):

@@ -29,7 +29,7 @@ def problem() -> Problem:
 
 def test_padding_changes_no_bit(problem: Problem) -> None:
     key = jax.random.key(1)
-    wide, narrow = draw_base(problem, key, 5, 9, 0.3), draw_base(problem, key, 5, 5, 0.3)
+    wide, narrow = draw_base(problem, key, 5, 50, 0.3), draw_base(problem, key, 5, 5, 0.3)
     for name in ("prompts", "states", "tokens", "rewards", "mask"):
         np.testing.assert_array_equal(np.asarray(getattr(wide, name))[:5], getattr(narrow, name))
     assert wide.mask[5:].sum() == 0
