@@ -19,6 +19,8 @@ from scipy.optimize import minimize
 
 from sim.ball_expert import averaged_ball_expert, ball_expert, expert_policy, return_laws
 from sim.dynamic_programming import (
+    Evaluation,
+    HorizonValues,
     chi2_divergence,
     evaluate,
     kl_divergence,
@@ -81,6 +83,11 @@ def tiny() -> list[Example]:
     return examples(INSTANCES, seed=0)
 
 
+def evaluated(mdp: TokenMDP, policy: Floats) -> Evaluation:
+    """``evaluate`` in NumPy: what is done with it compiles nothing."""
+    return Evaluation(*(np.asarray(x) for x in evaluate(mdp, policy)))
+
+
 def close(found: Any, exact: Any, tolerance: float = EXACT) -> None:
     found = np.asarray(found)
     assert found.dtype == np.float64
@@ -91,7 +98,7 @@ def test_examples_are_no_trivial_ones(tiny: list[Example]) -> None:
     """Most have a return that varies, many of either kind of transitions."""
     for deterministic in (True, False):
         spread = [
-            float(evaluate(e.mdp, e.policy).variance.max()) for e in tiny if e.kind.deterministic == deterministic
+            float(evaluated(e.mdp, e.policy).variance.max()) for e in tiny if e.kind.deterministic == deterministic
         ]
         assert np.mean(np.array(spread) > 1e-3) > 0.5
 
@@ -99,7 +106,7 @@ def test_examples_are_no_trivial_ones(tiny: list[Example]) -> None:
 def test_moments_of_the_return_agree_with_enumeration(tiny: list[Example]) -> None:
     """Mean and variance of R given each prompt, on 200 processes of every kind."""
     for e in tiny:
-        found = evaluate(e.mdp, e.policy)
+        found = evaluated(e.mdp, e.policy)
         mean = expectation(e.traces, lambda t: t.to_go(1))
         square = expectation(e.traces, lambda t: t.to_go(1) ** 2)
         close(found.mean, [float(m) for m in mean])
@@ -110,7 +117,7 @@ def test_moments_of_the_return_agree_with_enumeration(tiny: list[Example]) -> No
 def test_values_and_occupancy_agree_with_enumeration(tiny: list[Example]) -> None:
     """V_h(s), Q_h(s, a) and d_h(s) are conditional means and frequencies of traces; zeros after H."""
     for e in tiny:
-        found = evaluate(e.mdp, e.policy)
+        found = evaluated(e.mdp, e.policy)
         shape = (e.mdp.steps, e.mdp.states, e.mdp.tokens)
         mass, total = np.zeros(shape), np.zeros(shape)
         for t in e.traces:
@@ -122,8 +129,8 @@ def test_values_and_occupancy_agree_with_enumeration(tiny: list[Example]) -> Non
         met, at = mass > 0, mass.sum(axis=2) > 0
         close(found.occupancy, mass.sum(axis=2))
         close(occupancy(e.mdp, e.policy), mass.sum(axis=2))
-        close(np.asarray(found.action_values)[met], total[met] / mass[met])
-        close(np.asarray(found.state_values)[:-1][at], total.sum(axis=2)[at] / mass.sum(axis=2)[at])
+        close(found.action_values[met], total[met] / mass[met])
+        close(found.state_values[:-1][at], total.sum(axis=2)[at] / mass.sum(axis=2)[at])
         assert not np.any(found.action_values[e.horizon :])
         assert not np.any(found.state_values[e.horizon :])
         close(state_values(e.mdp, e.policy), found.state_values, 1e-14)
@@ -132,7 +139,7 @@ def test_values_and_occupancy_agree_with_enumeration(tiny: list[Example]) -> Non
 def test_both_sums_of_heterogeneity_agree_with_enumeration(tiny: list[Example]) -> None:
     """E Var_a Q_h and E Var_s' V_{h+1}, step by step; the second are 0 where transitions are deterministic."""
     for e in tiny:
-        found = evaluate(e.mdp, e.policy)
+        found = evaluated(e.mdp, e.policy)
         by_tokens, by_transitions = heterogeneity_by_enumeration(e.mdp, e.policy)
         rest = [0] * (e.mdp.steps - e.horizon)
         close(found.by_actions, [*map(float, by_tokens), *rest])
@@ -143,7 +150,7 @@ def test_both_sums_of_heterogeneity_agree_with_enumeration(tiny: list[Example]) 
 def test_heterogeneity_identity(tiny: list[Example]) -> None:
     """Both sums add up to the variance, prompt by prompt, and are those by step on average over prompts."""
     for e in tiny:
-        found = evaluate(e.mdp, e.policy)
+        found = evaluated(e.mdp, e.policy)
         close(found.heterogeneity + found.from_transitions, found.variance, 1e-10)
         close(e.mdp.weights @ found.heterogeneity, found.by_actions.sum())
         close(e.mdp.weights @ found.from_transitions, found.by_transitions.sum())
@@ -163,9 +170,9 @@ def random_process(rng: np.random.Generator, horizon: int) -> tuple[TokenMDP, Fl
 def test_heterogeneity_identity_at_a_long_horizon() -> None:
     """Var(R|x) of 36 prompts at H = 300, stochastic transitions: the sums, second moments and the law of T agree."""
     mdp, policy = random_process(np.random.default_rng(5), 300)
-    found = evaluate(mdp, policy)
+    found = evaluated(mdp, policy)
     law = np.asarray(solve_time_law(mdp, policy))
-    sums, scale = np.asarray(found.heterogeneity + found.from_transitions), np.asarray(found.variance)
+    sums, scale = found.heterogeneity + found.from_transitions, found.variance
     assert np.all(np.asarray(found.from_transitions) > 0.1 * scale)
     np.testing.assert_allclose(sums, scale, rtol=1e-10)
     np.testing.assert_allclose([x.sd**2 for x in return_laws(law, returns(mdp))], scale, rtol=1e-10)
@@ -183,7 +190,7 @@ def test_theory_decomposes_alike(tiny: list[Example]) -> None:
         if e.mdp.is_deterministic:  # given as laws, so that layers have the same states
             kernel = [np.eye(e.mdp.states)[k] for k in kernel]
         other = decompose(start, policy, kernel, reward)
-        found = evaluate(e.mdp, e.policy)
+        found = evaluated(e.mdp, e.policy)
         close(found.by_actions[:H], other.by_actions)
         close(found.by_transitions[:H], other.by_transitions)
         close(found.action_values[:H], other.action_values)
@@ -196,7 +203,7 @@ def test_theory_decomposes_alike(tiny: list[Example]) -> None:
 def test_solve_time_law_agrees_with_enumeration(tiny: list[Example]) -> None:
     """P(T = h | x), P(never | x), zeros between H and never."""
     for e in tiny:
-        found = solve_time_law(e.mdp, e.policy)
+        found = np.asarray(solve_time_law(e.mdp, e.policy))
         exact = [e.mean(lambda t, h=h: t.solve_time == h) for h in range(1, e.mdp.steps + 1)]
         close(found, [*exact, e.mean(lambda t: t.solve_time is None)])
         assert not np.any(found[e.horizon : -1])
@@ -213,7 +220,7 @@ def test_return_law_agrees_with_enumeration(tiny: list[Example]) -> None:
 
 def test_logarithmic_law_is_the_logarithm() -> None:
     """Relative error 1e-13 wherever float64 has the mass, -inf exactly where it is impossible."""
-    for e in examples(80, seed=9):
+    for e in examples(80, seed=9, kinds=(KINDS[0], KINDS[3], KINDS[4], KINDS[7])):
         found = np.asarray(log_solve_time_law(e.mdp, e.policy))
         law = np.asarray(solve_time_law(e.mdp, e.policy))
         np.testing.assert_array_equal(np.isneginf(found), law == 0)
@@ -265,12 +272,12 @@ def test_many_states_are_computed_as_few(states: int) -> None:
     """Among unreachable states, so many that moves are no written-out products (20) or no matrix (80): same numbers."""
     for e in examples(12, seed=12, kinds=(KINDS[0], KINDS[3])):
         mdp, policy = padded(e.mdp, e.policy, states)
-        few, many = evaluate(e.mdp, e.policy), evaluate(mdp, policy)
+        few, many = evaluated(e.mdp, e.policy), evaluated(mdp, policy)
         for name in ("mean", "heterogeneity", "variance", "by_actions"):
             close(getattr(many, name), getattr(few, name))
         close(many.occupancy[:, : e.mdp.states], few.occupancy)
         close(solve_time_law(mdp, policy), solve_time_law(e.mdp, e.policy))
-        close(np.exp(log_solve_time_law(mdp, policy)), solve_time_law(e.mdp, e.policy))
+        close(np.exp(np.asarray(log_solve_time_law(mdp, policy))), solve_time_law(e.mdp, e.policy))
 
 
 def planted(gold: tuple[int, ...], V: int, gamma: float, H: int) -> tuple[TokenMDP, Floats]:
@@ -297,17 +304,17 @@ def test_planted_automaton_has_the_planted_law(gold: tuple[int, ...]) -> None:
     exact = planted_law(gold, 30, 4.0, 512)
     law = np.asarray(solve_time_law(mdp, policy))[:, 0]
     np.testing.assert_allclose(law[:-1], exact.masses, rtol=1e-12)
-    assert float(mean_return(mdp, policy)[0]) == pytest.approx(exact.mean_return, rel=1e-12)
-    assert math.sqrt(evaluate(mdp, policy).heterogeneity[0]) == pytest.approx(exact.sd_return, rel=1e-10)
+    assert np.asarray(mean_return(mdp, policy)).item() == pytest.approx(exact.mean_return, rel=1e-12)
+    assert math.sqrt(evaluated(mdp, policy).heterogeneity[0]) == pytest.approx(exact.sd_return, rel=1e-10)
 
 
 def test_one_pass_serves_every_horizon() -> None:
     """values_by_horizon has for every H what evaluate has at H, and 0 at H = 0."""
     for e in examples(24, seed=3, kinds=tuple(k for k in KINDS if k.homogeneous and k.stationary)):
-        every = values_by_horizon(e.mdp, e.policy)
+        every = HorizonValues(*(np.asarray(x) for x in values_by_horizon(e.mdp, e.policy)))
         assert not any(np.any(x[0]) for x in every)
         for h in range(1, e.mdp.steps + 1):
-            found = evaluate(e.mdp.at(h), e.policy)
+            found = evaluated(e.mdp.at(h), e.policy)
             for name in every._fields:
                 close(getattr(every, name)[h], getattr(found, name))
 
@@ -324,11 +331,11 @@ def test_one_compilation_for_all_horizons() -> None:
     mdp, policy = planted((0, 1, 2), 4, 2.0, 512)
     functions = (mean_return, evaluate, solve_time_law)
     before = [f._cache_size() for f in functions]
-    values = [float(mean_return(mdp.at(h), policy)[0]) for h in range(1, 513)]
+    values = [np.asarray(mean_return(mdp.at(h), policy))[0] for h in range(1, 513)]
     for f, h in itertools.product(functions[1:], (1, 100, 512)):
         f(mdp.at(h), policy)
     assert [f._cache_size() - b for f, b in zip(functions, before, strict=True)] == [1, 1, 1]
-    close(values_by_horizon(mdp, policy).mean[1:, 0], values, 1e-9)
+    close(np.asarray(values_by_horizon(mdp, policy).mean)[1:, 0], values, 1e-9)
     at = jax.vmap(lambda h: mean_return(dataclasses.replace(mdp, horizon=h), policy)[0])
     close(at(jnp.arange(1, 513, dtype=jnp.int32)), values, 1e-9)
 
@@ -338,7 +345,7 @@ def test_policies_are_mapped_over() -> None:
     e = examples(1, seed=1)[0]
     policies = np.stack([random_policy(np.random.default_rng(i), e.mdp) for i in range(5)])
     for function in (mean_return, solve_time_law):
-        alone = np.stack([function(e.mdp, p) for p in policies])
+        alone = np.stack([np.asarray(function(e.mdp, p)) for p in policies])
         close(jax.vmap(function, in_axes=(None, 0))(e.mdp, policies), alone, 1e-14)
         last = jax.vmap(function, in_axes=(None, -1), out_axes=-1)(e.mdp, np.moveaxis(policies, 0, -1))
         close(last, np.moveaxis(alone, 0, -1), 1e-14)
@@ -346,10 +353,11 @@ def test_policies_are_mapped_over() -> None:
 
 def test_gradient_is_the_policy_gradient() -> None:
     """dJ/dpi_h(a|s) = d_h(s) Q_h(s, a): reverse differentiation goes through."""
+    slope = jax.jit(jax.grad(lambda policy, mdp: mdp.weights @ mean_return(mdp, policy)))
     for e in examples(8, seed=2, kinds=(KINDS[1], KINDS[5])):
-        table = jnp.broadcast_to(e.policy, (e.mdp.steps, e.mdp.states, e.mdp.tokens))
-        gradient = jax.grad(lambda p, m=e.mdp: m.weights @ mean_return(m, p))(table)
-        found = evaluate(e.mdp, e.policy)
+        table = np.broadcast_to(e.policy, (e.mdp.steps, e.mdp.states, e.mdp.tokens))
+        gradient = slope(table, e.mdp)
+        found = evaluated(e.mdp, e.policy)
         close(gradient, found.occupancy[:, :, None] * found.action_values)
 
 
@@ -379,8 +387,11 @@ def test_small_divergences_keep_their_digits() -> None:
     policy = base.copy()
     policy[:, 0] += 1e-7
     policy[:, 1] -= 1e-7
-    chi2, kl = float(chi2_divergence(mdp, policy, base)[0]), float(kl_divergence(mdp, policy, base)[0])
-    visits = occupancy(mdp, base).sum(axis=0)
+    chi2, kl = (
+        np.asarray(chi2_divergence(mdp, policy, base)).item(),
+        np.asarray(kl_divergence(mdp, policy, base)).item(),
+    )
+    visits = np.asarray(occupancy(mdp, base)).sum(axis=0)
     exact = float(visits @ (1e-14 / base[:, 0] + 1e-14 / base[:, 1]))
     assert chi2 == pytest.approx(exact, rel=1e-5)
     assert 2 * kl == pytest.approx(exact, rel=1e-2)  # pi log(pi/b) sums terms of 1e-7
@@ -396,7 +407,7 @@ KAPPAS = (0.0, 1e-3, 0.3, 1.0, 3.0, 50.0)
 
 @pytest.fixture(scope="module")
 def separated() -> list[Example]:
-    return [apart(e) for e in examples(96, seed=6, kinds=KINDS[:4])]
+    return [apart(e) for e in examples(96, seed=6, kinds=(KINDS[0], KINDS[3]))]
 
 
 @pytest.mark.parametrize("averaged", [False, True])
@@ -521,8 +532,8 @@ def test_expert_at_a_long_horizon() -> None:
         policy = expert_policy(mdp, base, expert.weights)
         close(solve_time_law(mdp, policy), expert.law, 1e-12)
         largest = 1 / return_laws(law, returns(mdp))[0].probabilities[-1] - 1
-        assert float(chi2_divergence(mdp, policy, base)[0]) == pytest.approx(min(kappa, largest), rel=1e-9)
-        assert float(mean_return(mdp, policy)[0]) == pytest.approx(float(expert.mean[0]), rel=1e-11)
+        assert np.asarray(chi2_divergence(mdp, policy, base)).item() == pytest.approx(min(kappa, largest), rel=1e-9)
+        assert np.asarray(mean_return(mdp, policy)).item() == pytest.approx(float(expert.mean[0]), rel=1e-11)
 
 
 @pytest.mark.parametrize("by_step", [False, True])
@@ -532,12 +543,12 @@ def test_one_state_one_step(reward: int, by_step: bool) -> None:
     tables = ([[[0, 0]]], [[[reward, reward]]]) if by_step else ([[0, 0]], [[reward, reward]])
     mdp = TokenMDP.of([1.0], *tables, 1)
     policy = checked_policy(mdp, [[0.25, 0.75]])
-    found = evaluate(mdp, policy)
+    found = evaluated(mdp, policy)
     close(found.mean, [reward])
     close(found.variance, [0.0])
     law = np.asarray(solve_time_law(mdp, policy))
     close(law, [[reward], [1 - reward]])
-    close(np.exp(log_solve_time_law(mdp, policy)), law)
+    close(np.exp(np.asarray(log_solve_time_law(mdp, policy))), law)
     expert = ball_expert(law, returns(mdp), 1.0)
     close(expert_policy(mdp, policy, expert.weights), [policy])
 
@@ -546,7 +557,7 @@ def test_one_state_that_chooses() -> None:
     """One state, one step, token 0 solves: sigma^2 = p(1 - p), and the expert plays p + sqrt(kappa p (1 - p))."""
     mdp = TokenMDP.of([1.0], [[[0, 0]]], [[[1, 0]]], 1)
     policy = np.array([[0.2, 0.8]])
-    close(evaluate(mdp, policy).heterogeneity, [0.16])
+    close(evaluated(mdp, policy).heterogeneity, [0.16])
     expert = ball_expert(np.asarray(solve_time_law(mdp, policy)), returns(mdp), 0.25)
     close(expert_policy(mdp, policy, expert.weights)[0], [[0.4, 0.6]])
 
@@ -557,7 +568,7 @@ def test_solved_at_the_start() -> None:
     law = np.asarray(solve_time_law(mdp, np.full((2, 2), 0.5)))
     close(law[:, 1], np.eye(8)[0])
     close(law[:, 0], [*0.5 ** np.arange(1, 8), 0.5**7])
-    close(mean_return(mdp, np.full((2, 2), 0.5))[1], 7.0)
+    close(np.asarray(mean_return(mdp, np.full((2, 2), 0.5)))[1], 7.0)
 
 
 @pytest.mark.parametrize("function", [mean_return, evaluate, solve_time_law, log_solve_time_law, occupancy])

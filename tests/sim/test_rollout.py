@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mdps import KINDS, Floats, Kind, random_mdp, random_policy
 
-from sim.dynamic_programming import evaluate, solve_time_law
+from sim.dynamic_programming import Evaluation, evaluate, solve_time_law
 from sim.mdp import TokenMDP
 from sim.rollout import CHUNK, Outcomes, draw_solve_times, rollout, rollout_traces
 
@@ -31,7 +31,7 @@ def example(kind: Kind) -> tuple[TokenMDP, Floats]:
     while True:
         mdp = random_mdp(rng, kind)
         policy = random_policy(rng, mdp, kind.stationary)
-        if int(mdp.horizon) == mdp.steps and np.all(evaluate(mdp, policy).variance > 0.3):
+        if int(mdp.horizon) == mdp.steps and np.all(np.asarray(evaluate(mdp, policy).variance) > 0.3):
             return mdp, policy
 
 
@@ -48,7 +48,7 @@ def within(sample: Floats, mean: float, variance: float) -> None:
 
 def has_the_law(outcomes: Outcomes, mdp: TokenMDP, policy: Floats) -> None:
     """Prompts, solve times given the prompt, mean return and the variance it should have."""
-    law, exact = np.asarray(solve_time_law(mdp, policy)), evaluate(mdp, policy)
+    law, exact = np.asarray(solve_time_law(mdp, policy)), Evaluation(*map(np.asarray, evaluate(mdp, policy)))
     prompt, solved, returned = (np.asarray(x) for x in outcomes)
     for x, weight in enumerate(mdp.weights):
         own = prompt == x
@@ -80,7 +80,7 @@ def test_traces_are_those_of_the_rollouts(drawn: tuple[TokenMDP, Floats]) -> Non
         process = mdp.at(horizon)
         outcomes, seen = rollout_traces(process, policy, key, draws[:3000])
         for a, b in zip(outcomes, rollout(process, policy, key, draws), strict=True):
-            np.testing.assert_array_equal(a, b[:3000])
+            np.testing.assert_array_equal(a, np.asarray(b)[:3000])
         states, tokens, rewards = (np.asarray(x) for x in seen)
         assert states.shape == (3000, mdp.steps)
         assert np.all(np.stack([states, tokens, rewards])[:, :, horizon:] == -1)
@@ -165,7 +165,7 @@ def test_mapped_over_keys_and_policies() -> None:
     together = jax.vmap(rollout, in_axes=(None, 0, 0, None))(mdp, policies, keys, np.arange(300))
     for i in range(3):
         for a, b in zip(together, rollout(mdp, policies[i], keys[i], np.arange(300)), strict=True):
-            np.testing.assert_array_equal(a[i], b)
+            np.testing.assert_array_equal(np.asarray(a)[i], b)
 
 
 @pytest.mark.parametrize("draw", [rollout, draw_solve_times])
@@ -173,14 +173,14 @@ def test_prompts_may_be_given(draw: Any) -> None:
     """One prompt for all or one for each; those given do not change what is drawn after them."""
     mdp, policy = example(KINDS[0])
     table = policy if draw is rollout else solve_time_law(mdp, policy)
-    key, draws = jax.random.key(7), np.arange(500)
+    key, draws = jax.random.key(7), np.arange(DRAWS)
     drawn = draw(mdp, table, key, draws)
     assert set(np.asarray(drawn.prompt).tolist()) == {0, 1}
-    for a, b in zip(draw(mdp, table, key, draws, drawn.prompt), drawn, strict=True):
+    for a, b in zip(draw(mdp, table, key, draws, np.asarray(drawn.prompt)), drawn, strict=True):
         np.testing.assert_array_equal(a, b)
     for x in (0, 1):
-        fixed, own = draw(mdp, table, key, draws, x), np.asarray(drawn.prompt) == x
-        assert np.all(fixed.prompt == x)
+        fixed, own = draw(mdp, table, key, draws, np.full(DRAWS, x)), np.asarray(drawn.prompt) == x
+        assert np.all(np.asarray(fixed.prompt) == x)
         np.testing.assert_array_equal(np.asarray(fixed.solve_time)[own], np.asarray(drawn.solve_time)[own])
 
 
@@ -198,7 +198,7 @@ def test_impossible_tokens_are_never_drawn() -> None:
     """Not even where sums stop short of 1 (here by far more than rounding): what is left goes to the last possible."""
     mdp = TokenMDP.of([1.0, 0.0], [[0] * 10 + [1], [1] * 11], [[0] * 10 + [1], [1] * 11], 64)
     policy = np.array([[0.099] * 10 + [0.0]] * 2)
-    assert not np.any(rollout(mdp, policy, jax.random.key(9), np.arange(1000)).solve_time)
+    assert not np.any(np.asarray(rollout(mdp, policy, jax.random.key(9), np.arange(1000)).solve_time))
 
 
 def test_one_compilation_for_all_horizons() -> None:
