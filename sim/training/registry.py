@@ -32,7 +32,10 @@ from sim.training.reinforce import reinforce
 from sim.training.softmax_sft import softmax_sft
 from sim.training.top_c import top_c
 
-__all__ = ["LEARNERS", "VERIFIERS", "TrainedLearner", "VerifierLearner", "values_over_keys"]
+__all__ = ["BATCH", "LEARNERS", "VERIFIERS", "TrainedLearner", "VerifierLearner", "values_over_keys"]
+
+#: Keys that one batch holds. A batch of another size may be compiled to another order of sums.
+BATCH = 8
 
 Kind = Literal["vf", "vb", "between"]
 
@@ -158,7 +161,10 @@ LEARNERS: Mapping[str, TrainedLearner] = MappingProxyType(
 def values_over_keys(
     name: str, problem: Problem, settings: Settings, keys: jax.Array, n: Any, size: int, eta: Any = 0.0
 ) -> jax.Array:
-    """J, tokens, of the learner called ``name`` on ``n`` <= ``size`` traces of its kind, for each of ``keys``."""
+    """J, tokens, of the learner called ``name`` on ``n`` <= ``size`` traces of its kind, for each of ``keys``.
+
+    Keys are mapped in batches of one size, the last one filled up: a key has the same bits in any company.
+    """
     learner = LEARNERS[name]
 
     def one(key: jax.Array) -> jax.Array:
@@ -167,4 +173,7 @@ def values_over_keys(
         data = draw_expert(problem, drawn, n, size) if vf else draw_base(problem, drawn, n, size, eta)
         return value_of_law(problem, learner.law(problem, settings, data, coins))
 
-    return jax.vmap(one)(keys)
+    blocks = -(-keys.size // BATCH)
+    padded = keys[jnp.arange(blocks * BATCH) % keys.size].reshape(blocks, BATCH)
+    found = jax.lax.map(jax.vmap(one), padded)
+    return jnp.asarray(found.reshape(-1)[: keys.size])

@@ -18,6 +18,14 @@ from sim.training.problem import Problem, Settings, law_of_policy, policy_of, ta
 from sim.training.reinforce import reinforce
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quick_to_compile() -> Iterator[None]:
+    """Nearly all of the time is compilation, of programs that run for a moment."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def float64() -> Iterator[None]:
     with jax.enable_x64(True):
