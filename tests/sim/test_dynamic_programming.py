@@ -61,6 +61,10 @@ class Example:
     def traces(self) -> list[Trace]:
         return traces(self.mdp, self.policy)
 
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return evaluated(self.mdp, self.policy)
+
     @property
     def horizon(self) -> int:
         return int(self.mdp.horizon)
@@ -97,27 +101,24 @@ def close(found: Any, exact: Any, tolerance: float = EXACT) -> None:
 def test_examples_are_no_trivial_ones(tiny: list[Example]) -> None:
     """Most have a return that varies, many of either kind of transitions."""
     for deterministic in (True, False):
-        spread = [
-            float(evaluated(e.mdp, e.policy).variance.max()) for e in tiny if e.kind.deterministic == deterministic
-        ]
+        spread = [float(e.evaluation.variance.max()) for e in tiny if e.kind.deterministic == deterministic]
         assert np.mean(np.array(spread) > 1e-3) > 0.5
 
 
 def test_moments_of_the_return_agree_with_enumeration(tiny: list[Example]) -> None:
     """Mean and variance of R given each prompt, on 200 processes of every kind."""
     for e in tiny:
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         mean = expectation(e.traces, lambda t: t.to_go(1))
         square = expectation(e.traces, lambda t: t.to_go(1) ** 2)
         close(found.mean, [float(m) for m in mean])
-        close(mean_return(e.mdp, e.policy), found.mean, 1e-14)
         close(found.variance, [float(s - m * m) for s, m in zip(square, mean, strict=True)])
 
 
 def test_values_and_occupancy_agree_with_enumeration(tiny: list[Example]) -> None:
     """V_h(s), Q_h(s, a) and d_h(s) are conditional means and frequencies of traces; zeros after H."""
     for e in tiny:
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         shape = (e.mdp.steps, e.mdp.states, e.mdp.tokens)
         mass, total = np.zeros(shape), np.zeros(shape)
         for t in e.traces:
@@ -128,18 +129,25 @@ def test_values_and_occupancy_agree_with_enumeration(tiny: list[Example]) -> Non
                 total[place] += p * t.to_go(h)
         met, at = mass > 0, mass.sum(axis=2) > 0
         close(found.occupancy, mass.sum(axis=2))
-        close(occupancy(e.mdp, e.policy), mass.sum(axis=2))
         close(found.action_values[met], total[met] / mass[met])
         close(found.state_values[:-1][at], total.sum(axis=2)[at] / mass.sum(axis=2)[at])
         assert not np.any(found.action_values[e.horizon :])
         assert not np.any(found.state_values[e.horizon :])
-        close(state_values(e.mdp, e.policy), found.state_values, 1e-14)
+
+
+def test_parts_alone_are_those_of_the_whole(tiny: list[Example]) -> None:
+    """mean_return, state_values and occupancy are what evaluate has of them."""
+    for e in tiny:
+        if e.kind in (KINDS[0], KINDS[7]):
+            close(mean_return(e.mdp, e.policy), e.evaluation.mean, 1e-14)
+            close(state_values(e.mdp, e.policy), e.evaluation.state_values, 1e-14)
+            close(occupancy(e.mdp, e.policy), e.evaluation.occupancy, 1e-14)
 
 
 def test_both_sums_of_heterogeneity_agree_with_enumeration(tiny: list[Example]) -> None:
     """E Var_a Q_h and E Var_s' V_{h+1}, step by step; the second are 0 where transitions are deterministic."""
     for e in tiny:
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         by_tokens, by_transitions = heterogeneity_by_enumeration(e.mdp, e.policy)
         rest = [0] * (e.mdp.steps - e.horizon)
         close(found.by_actions, [*map(float, by_tokens), *rest])
@@ -150,7 +158,7 @@ def test_both_sums_of_heterogeneity_agree_with_enumeration(tiny: list[Example]) 
 def test_heterogeneity_identity(tiny: list[Example]) -> None:
     """Both sums add up to the variance, prompt by prompt, and are those by step on average over prompts."""
     for e in tiny:
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         close(found.heterogeneity + found.from_transitions, found.variance, 1e-10)
         close(e.mdp.weights @ found.heterogeneity, found.by_actions.sum())
         close(e.mdp.weights @ found.from_transitions, found.by_transitions.sum())
@@ -190,7 +198,7 @@ def test_theory_decomposes_alike(tiny: list[Example]) -> None:
         if e.mdp.is_deterministic:  # given as laws, so that layers have the same states
             kernel = [np.eye(e.mdp.states)[k] for k in kernel]
         other = decompose(start, policy, kernel, reward)
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         close(found.by_actions[:H], other.by_actions)
         close(found.by_transitions[:H], other.by_transitions)
         close(found.action_values[:H], other.action_values)
@@ -272,7 +280,7 @@ def test_many_states_are_computed_as_few(states: int) -> None:
     """Among unreachable states, so many that moves are no written-out products (20) or no matrix (80): same numbers."""
     for e in examples(12, seed=12, kinds=(KINDS[0], KINDS[3])):
         mdp, policy = padded(e.mdp, e.policy, states)
-        few, many = evaluated(e.mdp, e.policy), evaluated(mdp, policy)
+        few, many = e.evaluation, evaluated(mdp, policy)
         for name in ("mean", "heterogeneity", "variance", "by_actions"):
             close(getattr(many, name), getattr(few, name))
         close(many.occupancy[:, : e.mdp.states], few.occupancy)
@@ -357,7 +365,7 @@ def test_gradient_is_the_policy_gradient() -> None:
     for e in examples(8, seed=2, kinds=(KINDS[1], KINDS[5])):
         table = np.broadcast_to(e.policy, (e.mdp.steps, e.mdp.states, e.mdp.tokens))
         gradient = slope(table, e.mdp)
-        found = evaluated(e.mdp, e.policy)
+        found = e.evaluation
         close(gradient, found.occupancy[:, :, None] * found.action_values)
 
 
