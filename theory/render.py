@@ -155,8 +155,8 @@ def shown_theorem(statement: Theorem, form: str, tightness: str = "") -> str:
     for claim in data["claims"]:
         lines.append(f"claim {claim['name']}: {claim['text']}   ({claim['says']})")
         lines += [f"  where {r['text']}" for r in claim["where"]]
-        lines += [f"  about {_names(claim)}"] if claim["about"] else []
         lines += [f"  where {', '.join(claim['positive'])} > 0"] if claim["positive"] else []
+        lines += [f"  about {_names(claim)}"] if claim["about"] else []
     lines.append(f"uses: {', '.join(data['uses']) or 'nothing'}")
     lines += [f"tightness: {tightness}"] if tightness else []
     return "\n".join([*lines, f"source: {data['source']}"])
