@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from theory.anti_concentration import ANTI_CONCENTRATION, AT_MOST_HALF, P_S, REACH, C
+from theory.anti_concentration import ABOVE, ANTI_CONCENTRATION, AT_MOST_HALF, P_S, REACH, C, m
 from theory.derivations import anti_concentration, verifier, verifier_based
 from theory.derivations.application import Application, settings
 from theory.derivations.verifier_free import VF_LOWER_PROOF, VF_LOWER_TRUNCATED_PROOF
@@ -90,9 +90,9 @@ _HETEROGENEITY = Application(
     anti_concentration.ANTI_CONCENTRATION_PROOF,
     "heterogeneity",
     {
-        anti_concentration.ABOVE: REACHES_I,
+        ABOVE: REACHES_I,
         anti_concentration.Y: R_I / H,
-        anti_concentration.m: MU_X / H,
+        m: MU_X / H,
         anti_concentration.FULL: Random("B", "bix"),
     },
 )
