@@ -66,7 +66,8 @@ def check_proofs(labels: Iterable[str] | None = None) -> list[ProofReport]:
         try:
             if not statement.claims:
                 raise UnprovedError(f"{label} makes no claim")
-            prose = verify(proof, statement.claims, known)
+            claims = tuple(proof.stated(claim, known.lemmas) for claim in statement.claims)
+            prose = verify(proof, claims, known)
         except UnprovedError as failure:
             error = str(failure)
         seconds = time.perf_counter() - start

@@ -150,8 +150,8 @@ _TAIL, _t = sympy.Function("TAIL"), sympy.Symbol("t", nonnegative=True)
 
 
 def _layer_cake(value: sympy.Expr, tail: sympy.Lambda, cut: sympy.Expr) -> Concluded:
-    premises = (leq(_TAIL(_t), tail(_t)), geq(cut, 0), leq(cut, 1))
-    return premises, leq(value, cut + sympy.Integral(tail(_t), (_t, cut, 1)))
+    law = (eq(value, sympy.Integral(_TAIL(_t), (_t, 0, 1))), leq(_TAIL(_t), 1), leq(_TAIL(_t), tail(_t)))
+    return (*law, geq(cut, 0), leq(cut, 1)), leq(value, cut + sympy.Integral(tail(_t), (_t, cut, 1)))
 
 
 def _layer_cake_trial(rng: Any, conclude: Conclude) -> bool:
@@ -165,7 +165,9 @@ def _layer_cake_trial(rng: Any, conclude: Conclude) -> bool:
     cut = Fraction(int(rng.integers(0, 9)), 8)
     for mean_T, m, start in ((value, least, cut), (Fraction(1, power + 1), Fraction(1), Fraction(0))):
         tail = sympy.Lambda(_t, _rational(m) * (1 - _t) ** power)
-        _, conclusion = conclude(_rational(mean_T), tail, _rational(start))
+        (law, *_), conclusion = conclude(_rational(mean_T), tail, _rational(start))
+        if m == 1 and mean_T != value and sympy.simplify(law.slack.replace(_TAIL, tail).doit()) != 0:
+            return False
         if not sympy.simplify(conclusion.slack.doit()) >= 0:
             return False
     return True
@@ -286,7 +288,8 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
             ),
             Lemma(
                 "layer-cake",
-                r"$E[T]\le u+\int_u^1 G(t)\,dt$ for $T\in[0,1]$ with $P(T>t)\le G(t)$ and $u\in[0,1]$",
+                r"$E[T]\le u+\int_u^1 G(t)\,dt$ if $E[T]=\int_0^1P(T>t)\,dt$, $P(T>t)\le1$ and $P(T>t)\le G(t)$, and"
+                r" $u\in[0,1]$",
                 _layer_cake,
                 _layer_cake_trial,
             ),
@@ -301,12 +304,14 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
                 r"$E\prod_{t=1}^n f(Z_t)=(E f)^n$ for n independent draws $Z_t$",
                 _independence,
                 _independence_trial,
+                by_meaning=True,
             ),
             Lemma(
                 "blackwell",
                 r"an experiment is worth at least as much as any garbling of it, for every prior and every gain",
                 _blackwell,
                 _blackwell_trial,
+                by_meaning=True,
             ),
             Lemma(
                 "knuth-morris-pratt",
@@ -314,6 +319,7 @@ LEMMAS: Mapping[str, Lemma] = MappingProxyType(
                 r" is the longest that ends $y_1..y_ka$",
                 _knuth_morris_pratt,
                 _knuth_morris_pratt_trial,
+                by_meaning=True,
             ),
         )
     }

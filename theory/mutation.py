@@ -35,7 +35,7 @@ from theory.proof import (
     verify_claims,
     verify_steps,
 )
-from theory.registry import derivations, library, theorems
+from theory.registry import claims_of, derivations, library
 from theory.relation import Relation
 
 __all__ = [
@@ -108,11 +108,13 @@ def mutants_of(relation: Relation) -> Iterator[Mutant]:
 
 
 def surviving_claims(state: Verified, claims: tuple[Claim, ...]) -> Iterator[tuple[Claim, Mutant, bool]]:
-    """(claim, mutant, survived): does a verified step establish the claim so changed?"""
+    """(claim, mutant, survived): does a verified step establish the claim so changed, whatever it may be about?"""
+    everything = tuple(given for given in state.givens.values() if given.defines)
+    over = frozenset[sympy.Basic]().union(*state.binds.values())
     for claim in claims:
         for mutant in mutants_of(claim.relation):
             try:
-                established(replace(claim, relation=mutant.relation), state)
+                established(replace(claim, relation=mutant.relation, about=everything, over=over), state)
             except UnprovedError:
                 yield claim, mutant, False
             else:
@@ -144,6 +146,7 @@ def _without(state: Verified, derivation: Derivation, name: str) -> Verified:
     left = Verified(derivation, state.library)
     left.facts = {known: relation for known, relation in state.facts.items() if known != name}
     left.rests_on, left.cited = dict(state.rests_on), set(state.cited)
+    left.givens, left.beneath, left.binds = state.givens, state.beneath, state.binds
     return left
 
 
@@ -204,11 +207,11 @@ def recorded_mutants() -> Mapping[str, Any]:
 
 def report(label: str, known: Library | None = None) -> Report:
     """Try every mutant of ``label``."""
-    statement, proof = theorems()[label], derivations()[label]
+    claims, proof = claims_of(label), derivations()[label]
     state = verify_steps(proof, known or library())
     survived: list[str] = []
     counts = {"claims": 0, "steps": 0, "deletions": 0, "unsafe": 0, "false": 0}
-    for claim, mutant, stands in surviving_claims(state, statement.claims):
+    for claim, mutant, stands in surviving_claims(state, claims):
         counts["claims"] += 1
         unsafe, false = _truth(label, claim, mutant)
         counts["unsafe"] += unsafe
@@ -219,7 +222,7 @@ def report(label: str, known: Library | None = None) -> Report:
         counts["steps"] += 1
         if stands:
             survived.append(f"step {step.name}, {mutant.site} times {mutant.factor}")
-    for step, stands in surviving_deletions(proof, statement.claims, state):
+    for step, stands in surviving_deletions(proof, claims, state):
         counts["deletions"] += 1
         if stands:
             survived.append(f"step {step.name} left out")

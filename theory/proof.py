@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -78,11 +78,39 @@ class UnprovedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Something a derivation starts from.
+
+    A ``definition`` says what a letter means, or a fact that holds in the setting by that meaning: claims that rest on
+    it are *about* it. An ``auxiliary`` definition only names an expression by a letter that no given before it
+    mentions, so that there always is such a letter: a claim that does not speak of the letter need not mention it. An
+    ``assumption`` is a hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case
+    split. A definition that makes sense only ``provided`` a relation holds may be cited only once that relation is
+    established.
+    """
+
+    name: str
+    relation: Relation
+    why: str
+    sort: Literal["definition", "auxiliary", "assumption", "case"] = "definition"
+    provided: Relation | None = None
+
+    @property
+    def defines(self) -> bool:
+        """It is no hypothesis."""
+        return self.sort in ("definition", "auxiliary")
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One inequality or equality that a statement makes, in symbols.
 
     ``says`` puts it in words. ``where`` lists the hypotheses that are no signs of symbols, ``positive`` the symbols
-    that must be > 0 though their domain includes 0: whoever applies the claim must have established them.
+    that must be > 0 though their domain includes 0: whoever applies the claim must have established them. ``about``
+    lists all definitions beneath its proof, what a lemma takes from the meaning of its letters among them: they say
+    what the letters mean, so whoever puts others in their place must have established the same of those. ``over``
+    are the letters and spaces over which the proof sums, integrates or averages. :meth:`Derivation.stated` finds
+    both, :func:`verify` checks them.
     """
 
     name: str
@@ -90,22 +118,14 @@ class Claim:
     says: str
     where: tuple[Relation, ...] = ()
     positive: tuple[sympy.Symbol, ...] = ()
+    about: tuple[Given, ...] = ()
+    over: frozenset[sympy.Basic] = frozenset()
 
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Something a derivation starts from.
-
-    A ``definition`` says what a letter means, or a fact that holds in the setting by that meaning; an ``assumption`` is
-    a hypothesis of every claim that rests on it (its ``where``); a ``case`` is one half of a case split. A definition
-    that makes sense only ``provided`` a relation holds may be cited only once that relation is established.
-    """
-
-    name: str
-    relation: Relation
-    why: str
-    sort: Literal["definition", "assumption", "case"] = "definition"
-    provided: Relation | None = None
+    @property
+    def spoken(self) -> tuple[Relation, ...]:
+        """All relations of the claim: its own, its hypotheses, what it is about."""
+        provided = (given.provided for given in self.about if given.provided is not None)
+        return (self.relation, *self.where, *(given.relation for given in self.about), *provided)
 
 
 class Rule(Protocol):
@@ -138,13 +158,15 @@ class Lemma:
     """A textbook lemma: ``conclude(**arguments)`` gives its premises and its conclusion for those arguments.
 
     ``trial(rng, conclude)`` draws a random instance of the hypotheses and says whether premises and conclusion, as the
-    template ``conclude`` states them, hold there by enumeration.
+    template ``conclude`` states them, hold there by enumeration. A lemma ``by_meaning`` holds for letters of a certain
+    meaning that its premises do not say: its conclusion is one of the definitions beneath a proof that uses it.
     """
 
     label: str
     statement: str
     conclude: Callable[..., tuple[tuple[Relation, ...], Relation]]
     trial: Callable[[np.random.Generator, Callable[..., tuple[tuple[Relation, ...], Relation]]], bool]
+    by_meaning: bool = False
 
     def holds(self, trials: int, seed: int = 0) -> bool:
         """The template held on every one of ``trials`` random instances."""
@@ -154,11 +176,16 @@ class Lemma:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What steps may refer to: lemmas by label, claims of other statements by (label, name)."""
+    """What steps may refer to: lemmas by label, claims of other statements by (label, name).
+
+    ``positive`` and ``provided`` belong to the derivation that is checked: symbols > 0, and the conditions under which
+    its conditional definitions hold, by name.
+    """
 
     lemmas: Mapping[str, Lemma]
     claims: Mapping[tuple[str, str], Claim]
     positive: tuple[sympy.Symbol, ...] = ()
+    provided: Mapping[str, Relation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +204,22 @@ class Derivation:
             kinds[step.rule.kind] += 1
         return kinds
 
+    def stated(self, claim: Claim, lemmas: Mapping[str, Lemma]) -> Claim:
+        """``claim`` with what its proof is ``about`` and ``over``; as it is if no step has its relation.
+
+        A walk along what steps cite: nothing is checked here (:func:`verify` does, from its own records).
+        """
+        same = [step for step in self.steps if step.relation == claim.relation]
+        same = same or [step for step in self.steps if step.relation.same_as(claim.relation)]
+        if not same:
+            return claim
+        walk = _Walk(self, lemmas)
+        names = walk.beneath(same[-1].name)
+        meanings = {step.name: _meaning(step) for step in self.steps if walk.means(step)}
+        known = {given.name: given for given in self.givens if given.defines} | meanings
+        about = _spoken_of(claim, [known[name] for name in known if name in names], self.positive)
+        return replace(claim, about=about, over=walk.bound(same[-1].name))
+
     @property
     def lemmas(self) -> frozenset[str]:
         """Labels of the lemmas used."""
@@ -186,6 +229,77 @@ class Derivation:
     def applications(self) -> frozenset[str]:
         """Labels of the statements applied."""
         return frozenset(step.rule.label for step in self.steps if isinstance(step.rule, Apply))
+
+
+class _Walk:
+    """What is beneath each fact of a derivation, by what steps cite."""
+
+    def __init__(self, derivation: Derivation, lemmas: Mapping[str, Lemma]) -> None:
+        self.givens = {given.name: given for given in derivation.givens}
+        self.steps = {step.name: step for step in derivation.steps}
+        self.relations = {given.name: given.relation for given in derivation.givens}
+        self.relations |= {step.name: step.relation for step in derivation.steps}
+        self.lemmas = lemmas
+        self._known: dict[str, frozenset[str]] = {}
+
+    def means(self, step: Step) -> bool:
+        """The step takes something from the meaning of its letters."""
+        return isinstance(step.rule, Use) and step.rule.lemma in self.lemmas and self.lemmas[step.rule.lemma].by_meaning
+
+    def grounds(self, step: Step) -> list[str]:
+        """What the step rests on directly, conditions of conditional definitions included."""
+        demanding = (self.givens.get(name) for name in _unconditional(step.rule))
+        needs = [given.provided for given in demanding if given is not None and given.provided is not None]
+        found = [next((n for n, r in self.relations.items() if r.same_as(need)), None) for need in needs]
+        return [*step.rule.cites, *(name for name in found if name is not None)]
+
+    def beneath(self, name: str) -> frozenset[str]:
+        """Givens, and steps by the meaning of their letters, beneath the fact ``name``."""
+        step = self.steps.get(name)
+        if step is None:
+            return frozenset({name}) & self.givens.keys()
+        if name not in self._known:
+            self._known[name] = frozenset({name} if self.means(step) else ())  # a circle is refused elsewhere
+            below = frozenset[str]().union(*(self.beneath(other) for other in self.grounds(step)))
+            self._known[name] |= below
+        return self._known[name]
+
+    def bound(self, name: str, seen: set[str] | None = None) -> frozenset[sympy.Basic]:
+        """Letters and spaces bound by a step beneath ``name``."""
+        seen = set() if seen is None else seen
+        step = self.steps.get(name)
+        if step is None or name in seen:
+            return frozenset()
+        seen.add(name)
+        return _bound(step.relation).union(*(self.bound(other, seen) for other in self.grounds(step)))
+
+
+def _meaning(step: Step) -> Given:
+    """What a lemma takes from the meaning of its letters, as a definition."""
+    return Given(step.name, step.relation, step.why)
+
+
+def _unconditional(rule: Rule) -> tuple[str, ...]:
+    """The cited facts of which the rule uses the relation itself."""
+    return rule.given if isinstance(rule, Apply) else rule.cites
+
+
+def _spoken_of(claim: Claim, definitions: Iterable[Given], positive: tuple[sympy.Symbol, ...]) -> tuple[Given, ...]:
+    """``definitions``, in order, but for auxiliary ones whose letter neither the claim nor another one speaks of."""
+    listed = list(definitions)
+    plain = [given for given in listed if given.sort != "auxiliary"]
+    spoken = frozenset[sympy.Basic](positive).union(
+        *(
+            _letters(r)
+            for r in (claim.relation, *claim.where, *(r for g in plain for r in (g.relation, g.provided) if r))
+        )
+    )
+    kept = {given.name for given in plain}
+    for given in reversed(listed):
+        if given.sort == "auxiliary" and given.relation.lhs in spoken:
+            kept.add(given.name)
+            spoken |= _letters(given.relation)
+    return tuple(given for given in listed if given.name in kept)
 
 
 def _equalities(names: tuple[str, ...], facts: Mapping[str, Relation]) -> list[Relation]:
@@ -449,38 +563,109 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """The claim ``claim`` of the statement ``label`` with letters replaced; its hypotheses are among ``given``."""
+    """The claim ``claim`` of the statement ``label`` with letters replaced.
+
+    Its hypotheses are among the facts ``given``, and what it is about among these and ``ties``, all with the letters
+    replaced. ``replacing`` may map letters, random ones too (the base of indexed ones), ``spaces`` the names of spaces.
+    What is put for a letter varies on the space of the letter, and may on spaces of which the claim knows nothing: it
+    then holds at each outcome. A conditional definition may be cited in ``ties`` for one of the same condition.
+    """
 
     label: str
     claim: str
     replacing: Mapping[sympy.Basic, sympy.Expr] = field(default_factory=dict)
     given: tuple[str, ...] = ()
+    ties: tuple[str, ...] = ()
+    spaces: Mapping[str, str] = field(default_factory=dict)
     kind: StepKind = field(default="application", init=False)
 
     @property
     def cites(self) -> tuple[str, ...]:
-        """The facts that are its hypotheses."""
-        return self.given
+        """The facts that are its hypotheses, and those that say what its letters mean."""
+        return (*self.given, *self.ties)
+
+    def image(self, relation: Relation) -> Relation:
+        """``relation`` with letters and spaces replaced."""
+        moved = {sympy.Symbol(old): sympy.Symbol(new) for old, new in self.spaces.items() if old != new}
+        return relation.subs({**moved, **self.replacing})
 
     def check(self, relation: Relation, facts: Mapping[str, Relation], library: Library) -> None:
-        """Replace, check the signs of what is put in, find each hypothesis, compare."""
+        """Replace, check what is put in, find each hypothesis and each definition, compare."""
         if (self.label, self.claim) not in library.claims:
             raise UnprovedError(f"{self.label} has no claim {self.claim!r}")
         claim = library.claims[self.label, self.claim]
-        bound = _bound(claim.relation, *claim.where)
-        for letter, value in self.replacing.items():
-            _fits(letter, sympy.sympify(value), library.positive)
-            moving = {sympy.Symbol(space) for space in spaces_of(value) - spaces_of(letter)}
-            if bound & {letter, *sympy.sympify(value).free_symbols, *moving}:
-                raise UnprovedError(f"{value}, put for {letter}, is caught by a sum or an expectation of the claim")
+        self._replaces_freely(claim, library.positive)
         for letter in claim.positive:
             value = sympy.sympify(self.replacing.get(letter, letter))
             if not is_positive(value, library.positive):
                 raise UnprovedError(f"{value}, put for {letter}, is not proved positive")
-        _find(tuple(r.subs(self.replacing) for r in claim.where), self.given, facts, library)
-        conclusion = claim.relation.subs(self.replacing)
+        _find(tuple(self.image(r) for r in claim.where), self.given, facts, library)
+        for given in claim.about:
+            self._find_definition(given, facts, library)
+        conclusion = self.image(claim.relation)
         if not relation.same_as(conclusion):
             raise UnprovedError(f"{self.label} gives {conclusion}, not {relation}")
+
+    def _replaces_freely(self, claim: Claim, positive: tuple[sympy.Symbol, ...]) -> None:
+        """What is put in fits its letter, and nothing of the claim or of its proof catches it."""
+        known = {space for r in claim.spoken for space in _spaces(r)} | {str(it) for it in claim.over}
+        renamed = {self.spaces.get(space, space) for space in known}
+        if len(renamed) < len(known) or not set(self.spaces) <= known:
+            raise UnprovedError(f"the spaces {dict(self.spaces)} are none of the claim's, or are merged")
+        ranging = claim.over | _ranging(*claim.spoken)
+        for letter, put in self.replacing.items():
+            value = sympy.sympify(put)
+            _fits(letter, value, positive)
+            own = {self.spaces.get(space, space) for space in spaces_of(letter)}
+            caught = ranging & {letter, *(_plain(value) - letter.free_symbols)} or (spaces_of(value) - own) & renamed
+            if letter in map(sympy.Symbol, known) or caught or not _everywhere(letter, claim):
+                raise UnprovedError(f"{value}, put for {letter}, is caught by a sum or an expectation of the claim")
+
+    def _find_definition(self, given: Given, facts: Mapping[str, Relation], library: Library) -> None:
+        """Its image is trivial or a cited fact; one that is conditional only under the same condition."""
+        image = self.image(given.relation)
+        need = None if given.provided is None else self.image(given.provided)
+
+        def fits(name: str) -> bool:
+            condition = library.provided.get(name) if name not in self.given else None
+            if condition is not None and (need is None or not condition.same_as(need)):
+                return False
+            turned = Relation(image.rhs, "=", image.lhs)
+            return any(it.same_as(facts[name]) for it in ((image, turned) if image.op == "=" else (image,))) or (
+                image.op != "=" and _weaker(facts[name], image)
+            )
+
+        trivial = is_zero(image.slack) if image.op == "=" else is_nonnegative(image.slack, library.positive)
+        if not trivial and not any(fits(name) for name in self.cites):
+            raise UnprovedError(f"{self.label} is about {given.name}: {image} is not among the cited facts")
+
+
+def _plain(value: sympy.Expr) -> frozenset[sympy.Basic]:
+    """Letters of ``value`` that are no names of spaces."""
+    return frozenset(value.free_symbols - {node.args[0] for node in value.atoms(Mean)})
+
+
+def _everywhere(letter: sympy.Basic, claim: Claim) -> bool:
+    """A letter, or a function wherever the claim speaks of it: always of the same distinct letters."""
+    if not isinstance(letter, AppliedUndef):
+        return isinstance(letter, sympy.Symbol)
+    nodes = {node for r in claim.spoken for side in (r.lhs, r.rhs) for node in side.atoms(AppliedUndef)}
+    plain = len(set(letter.args)) == len(letter.args) and all(part.is_Symbol for part in letter.args)
+    return plain and {node for node in nodes if node.func == letter.func} <= {letter}
+
+
+def _spaces(relation: Relation) -> frozenset[str]:
+    """All spaces of which ``relation`` speaks."""
+    sides = (relation.lhs, relation.rhs)
+    named = {space for side in sides for letter in side.free_symbols for space in spaces_of(letter)}
+    return frozenset(named | {node.args[0].name for side in sides for node in side.atoms(Mean)})
+
+
+def _ranging(*relations: Relation) -> frozenset[sympy.Basic]:
+    """Letters that are bound, and indices and arguments: what is said of them is said of all their values."""
+    nodes = {n for r in relations for side in (r.lhs, r.rhs) for n in side.atoms(sympy.Indexed, AppliedUndef)}
+    parts = {part for n in nodes for part in (n.indices if isinstance(n, sympy.Indexed) else n.args)}
+    return _bound(*relations).union(*(part.free_symbols for part in parts))
 
 
 def _fits(letter: sympy.Basic, value: sympy.Expr, positive: tuple[sympy.Symbol, ...]) -> None:
@@ -593,12 +778,26 @@ def established(claim: Claim, state: Verified) -> str:
     proving = [name for name in found if not extra[name]]
     if not proving:
         raise UnprovedError(f"{where} rests on {', '.join(extra[found[-1]])}, which it does not assume")
+    unsaid_of = {name: _unsaid_meaning(claim, state, name) for name in proving}
+    proving = [name for name in proving if not unsaid_of[name]]
+    if not proving:
+        missing = next(iter(unsaid_of.values()))
+        raise UnprovedError(f"{where} rests on what {', '.join(missing)} says of its letters, which it is not about")
     said = _may_vanish(claim.relation, *claim.where, positive=derivation.positive)
     for name in proving:
-        unsaid = state.divides[name] - said
+        unsaid = state.unsaid_division(name, said)
         if not unsaid:
             return name
     raise UnprovedError(f"{where} rests on a division by {', '.join(map(str, unsaid))}, which may be 0")
+
+
+def _unsaid_meaning(claim: Claim, state: Verified, name: str) -> list[str]:
+    """Definitions beneath the fact ``name`` that the claim is not about; letters that its ``over`` leaves out."""
+    beneath = [given for given in state.givens.values() if given.defines and given.name in state.beneath[name]]
+    needed = _spoken_of(claim, beneath, state.derivation.positive)
+    listed = {(given.relation, given.provided) for given in claim.about}
+    unsaid = [given.name for given in needed if (given.relation, given.provided) not in listed]
+    return unsaid or sorted(map(str, state.binds[name] - claim.over))
 
 
 def _may_vanish(*relations: Relation, positive: tuple[sympy.Symbol, ...]) -> frozenset[sympy.Expr]:
@@ -616,7 +815,7 @@ def _pinned(given: Given) -> frozenset[sympy.Basic]:
     letters -= {node.args[0] for side in sides for node in side.atoms(Mean)}
     if given.sort == "case":
         return frozenset(letters | {sympy.Symbol(space) for side in sides for space in spaces_of(side)})
-    if given.sort == "definition" and not (given.relation.op == "=" and any(side.is_Symbol for side in sides)):
+    if given.defines and not (given.relation.op == "=" and any(side.is_Symbol for side in sides)):
         return frozenset()
     indexed = {node for side in sides for node in side.atoms(sympy.Indexed, AppliedUndef)}
     return frozenset(letters - {symbol for node in indexed for symbol in node.free_symbols})
@@ -655,29 +854,30 @@ class Verified:
 
     def __init__(self, derivation: Derivation, library: Library) -> None:
         self.derivation, self.label = derivation, derivation.label
-        self.library = Library(library.lemmas, library.claims, derivation.positive)
+        provided = {given.name: given.provided for given in derivation.givens if given.provided is not None}
+        self.library = Library(library.lemmas, library.claims, derivation.positive, provided)
         self.facts: dict[str, Relation] = {}
         self.givens: dict[str, Given] = {}
         self.rests_on: dict[str, frozenset[str]] = {}
-        #: All givens beneath a fact, definitions too.
+        #: All givens beneath a fact, definitions too, and steps by the meaning of their letters.
         self.beneath: dict[str, frozenset[str]] = {}
-        #: What a fact divides by and nothing keeps from 0; what definitions divide by is not 0, or they mean nothing.
+        #: Letters and spaces bound by a step beneath a fact.
+        self.binds: defaultdict[str, frozenset[sympy.Basic]] = defaultdict(frozenset)
+        #: What a fact that is no definition, and the steps beneath it, divide by and no sign keeps from 0.
         self.divides: defaultdict[str, frozenset[sympy.Expr]] = defaultdict(frozenset)
-        self.presumed: frozenset[sympy.Expr] = frozenset()
         self.cited: set[str] = set()
         self.grounds: dict[str, frozenset[str]] = {}
 
     def add_given(self, given: Given) -> None:
-        """Take a given for granted."""
+        """Take a given for granted. Raises :class:`UnprovedError` if it calls itself auxiliary and is not."""
+        if given.sort == "auxiliary":
+            self._names_freely(given)
         self._add(given.name, given.relation)
         self.givens[given.name] = given
         self.beneath[given.name] = frozenset({given.name})
-        self.rests_on[given.name] = frozenset() if given.sort == "definition" else frozenset({given.name})
-        divides = _may_vanish(given.relation, positive=self.derivation.positive)
-        if given.sort == "definition":
-            self.presumed |= divides
-        else:
-            self.divides[given.name] = divides
+        self.rests_on[given.name] = frozenset() if given.defines else frozenset({given.name})
+        if not given.defines:
+            self.divides[given.name] = _may_vanish(given.relation, positive=self.derivation.positive)
 
     def add_step(self, step: Step) -> None:
         """Check a step and add its relation. Raises :class:`UnprovedError`."""
@@ -687,7 +887,7 @@ class Verified:
         if unknown:
             raise UnprovedError(f"{where}: cites {', '.join(unknown)}, not established before")
         try:
-            grounds = [*step.rule.cites, *self._provisos(step.rule.cites)]
+            grounds = [*step.rule.cites, *self._provisos(_unconditional(step.rule))]
             self._binds_nothing_fixed(step)
             step.rule.check(step.relation, self.facts, self.library)
             if isinstance(step.rule, Apply) and step.rule.label == self.label:
@@ -703,22 +903,46 @@ class Verified:
         if isinstance(step.rule, Cases):
             one, other = step.rule.on
             beneath = (self.beneath[step.rule.first] - {one}) | (self.beneath[step.rule.second] - {other})
+        if isinstance(step.rule, Use) and self.library.lemmas[step.rule.lemma].by_meaning:
+            self.givens[step.name] = _meaning(step)
+            beneath |= {step.name}
         self.beneath[step.name] = beneath
-        self.rests_on[step.name] = frozenset(name for name in beneath if self.givens[name].sort != "definition")
+        self.rests_on[step.name] = frozenset(name for name in beneath if not self.givens[name].defines)
         self.divides[step.name] = self._divided_by(step).union(*(self.divides[name] for name in grounds))
+        self.binds[step.name] = _bound(step.relation).union(*(self.binds[name] for name in grounds))
+
+    def _names_freely(self, given: Given) -> None:
+        """There always is a letter of this meaning: it is new, and the expression has its sign and its spaces."""
+        letter, value = given.relation.lhs, given.relation.rhs
+        where = f"{self.label}: {given.name}"
+        known = [it.relation for it in self.givens.values()]
+        if given.relation.op != "=" or not isinstance(letter, sympy.Symbol) or given.provided is not None:
+            raise UnprovedError(f"{where} is no auxiliary definition: it does not name an expression by a letter")
+        if letter in value.free_symbols or any(letter in _letters(relation) for relation in known):
+            raise UnprovedError(f"{where} is no auxiliary definition: {letter} is no new letter")
+        positive = self.derivation.positive
+        _fits(letter, value, positive)
+        unfit = letter in positive and not is_positive(value, positive)
+        if unfit or not spaces_of(value) <= spaces_of(letter) or may_vanish(value, positive):
+            raise UnprovedError(f"{where} is no auxiliary definition: {value} may not be a {letter}")
 
     def _divided_by(self, step: Step) -> frozenset[sympy.Expr]:
-        """What a step divides by and no sign, after the letters are spelled out, keeps from 0."""
+        """What a step divides by and no sign keeps from 0."""
         positive = self.derivation.positive
         found = _may_vanish(step.relation, positive=positive)
         if isinstance(step.rule, Combination):
             found |= frozenset().union(*(may_vanish(sympy.sympify(m), positive) for m, *_ in step.rule.terms))
-        spelled = [
-            given.relation
-            for given in self.givens.values()
-            if given.sort == "definition" and given.relation.op == "=" and given.relation.lhs.is_Symbol
-        ]
-        unsaid = found - self.presumed
+        return found
+
+    def unsaid_division(self, name: str, said: frozenset[sympy.Expr]) -> frozenset[sympy.Expr]:
+        """What the fact ``name`` divides by though no sign, and no definition beneath it, keeps that from 0.
+
+        What a definition divides by is not 0, or it means nothing; a letter is spelled out by its definition.
+        """
+        positive = self.derivation.positive
+        beneath = [it.relation for it in self.givens.values() if it.defines and it.name in self.beneath[name]]
+        unsaid = self.divides[name] - said - _may_vanish(*beneath, positive=positive)
+        spelled = [relation for relation in beneath if relation.op == "=" and relation.lhs.is_Symbol]
         for relation in spelled if unsaid else ():
             unsaid = frozenset(base for base in unsaid if may_vanish(1 / put_in(base, relation), positive))
         return unsaid
@@ -729,14 +953,16 @@ class Verified:
         if isinstance(rule, Identity | Combination):
             carried = rule.using
         elif isinstance(rule, Use | Apply):
-            carried = rule.given
+            carried = rule.cites
         else:
             return
         bound = _bound(step.relation, *(self.facts[name] for name in rule.cites))
         if isinstance(rule, Apply) and (rule.label, rule.claim) in self.library.claims:
             claim = self.library.claims[rule.label, rule.claim]
-            bound |= _bound(claim.relation, *claim.where)
-        for name in (*carried, *self._provisos(carried)):
+            spaces = {sympy.Symbol(rule.spaces.get(space, space)) for r in claim.spoken for space in _spaces(r)}
+            renamed = {sympy.Symbol(old): sympy.Symbol(new) for old, new in rule.spaces.items()}
+            bound |= spaces | {renamed.get(it, it) for it in claim.over | _ranging(*claim.spoken)}
+        for name in (*carried, *self._provisos(_unconditional(rule))):
             for given in self.beneath[name]:
                 if fixed := bound & _pinned(self.givens[given]):
                     raise UnprovedError(
@@ -752,7 +978,7 @@ class Verified:
         for step in self.derivation.steps:
             if isinstance(step.rule, Apply) and (step.rule.label, step.rule.claim) in self.library.claims:
                 claim = self.library.claims[step.rule.label, step.rule.claim]
-                spoken = frozenset[sympy.Basic]().union(*(_letters(r) for r in (claim.relation, *claim.where)))
+                spoken = frozenset[sympy.Basic]().union(*(_letters(r) for r in claim.spoken))
                 taken |= spoken - set(step.rule.replacing)
         if not set(_fresh(one, other, relation)) - taken:
             raise UnprovedError(f"{other} names a letter of which more is known")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import theory
-from theory.proof import Derivation, Library
+from theory.proof import Claim, Derivation, Library
 from theory.theorem import Theorem
 
-__all__ = ["ORDER", "derivation", "derivations", "library", "room_of", "theorem", "theorems"]
+__all__ = ["ORDER", "claims_of", "derivation", "derivations", "library", "room_of", "theorem", "theorems"]
 
 
 @functools.cache
@@ -108,5 +108,13 @@ def library() -> Library:
     """The lemmas and the claims that a derivation may refer to."""
     from theory.lemmas import LEMMAS
 
-    claims = {(label, claim.name): claim for label, t in theorems().items() for claim in t.claims}
-    return Library(LEMMAS, claims)
+    return Library(LEMMAS, {(label, claim.name): claim for label in theorems() for claim in claims_of(label)})
+
+
+@functools.cache
+def claims_of(label: str) -> tuple[Claim, ...]:
+    """The claims of ``label``, each with what its proof is about, if there is a proof."""
+    from theory.lemmas import LEMMAS
+
+    claims, proof = theorem(label).claims, derivations().get(label)
+    return claims if proof is None else tuple(proof.stated(claim, LEMMAS) for claim in claims)

@@ -8,7 +8,8 @@ from typing import Any
 
 from theory.lemmas import LEMMAS
 from theory.notation import SYMBOLS
-from theory.proof import Apply, Combination, Derivation, Step, Use
+from theory.proof import Apply, Claim, Combination, Derivation, Step, Use
+from theory.registry import claims_of, theorems
 from theory.relation import Relation
 from theory.symbols import latex_of
 from theory.theorem import Theorem
@@ -22,6 +23,12 @@ LETTER_LATEX = {name: symbol.latex for name, symbol in SYMBOLS.items()}
 
 def _relation_data(relation: Relation) -> dict[str, str]:
     return {"text": str(relation), "latex": relation.latex(latex_of())}
+
+
+def _claims(statement: Theorem) -> tuple[Claim, ...]:
+    """The claims, with what they are about where the statement is one of the registry's."""
+    known = theorems().get(statement.label) is statement
+    return claims_of(statement.label) if known else statement.claims
 
 
 def theorem_data(statement: Theorem) -> dict[str, Any]:
@@ -52,8 +59,9 @@ def theorem_data(statement: Theorem) -> dict[str, Any]:
                 **_relation_data(claim.relation),
                 "where": [_relation_data(r) for r in claim.where],
                 "positive": [str(symbol) for symbol in claim.positive],
+                "about": [{"name": given.name, **_relation_data(given.relation)} for given in claim.about],
             }
-            for claim in statement.claims
+            for claim in _claims(statement)
         ],
         "uses": list(statement.uses),
         "source": statement.source,
@@ -148,9 +156,15 @@ def shown_theorem(statement: Theorem, form: str, tightness: str = "") -> str:
         lines.append(f"claim {claim['name']}: {claim['text']}   ({claim['says']})")
         lines += [f"  where {r['text']}" for r in claim["where"]]
         lines += [f"  where {', '.join(claim['positive'])} > 0"] if claim["positive"] else []
+        lines += [f"  about {_names(claim)}"] if claim["about"] else []
     lines.append(f"uses: {', '.join(data['uses']) or 'nothing'}")
     lines += [f"tightness: {tightness}"] if tightness else []
     return "\n".join([*lines, f"source: {data['source']}"])
+
+
+def _names(claim: Mapping[str, Any]) -> str:
+    """Names of the definitions that a claim is about; the proof states them."""
+    return ", ".join(given["name"] for given in claim["about"])
 
 
 def _theorem_markdown(data: Mapping[str, Any], tightness: str) -> str:
@@ -163,12 +177,14 @@ def _theorem_markdown(data: Mapping[str, Any], tightness: str) -> str:
         need = "" if name in data["required"] else " (optional)"
         cells = (symbol["latex"].join("$$"), symbol["meaning"], symbol["unit"], symbol["domain"])
         lines.append(f"| `{name}`{need} | " + " | ".join(map(in_cell, cells)) + " |")
-    lines += ["", "## Claims", "", "What is proved, in the symbols that the number is compiled from.", ""]
+    lines += ["", "## Claims", "", "What is proved, in the symbols that the number is compiled from;"]
+    lines += ["*about* names the definitions beneath it, which the proof lists.", ""]
     for claim in data["claims"]:
         lines += [f"* **{claim['name']}**: {claim['says']}", "", "  $$", f"  {claim['latex']}", "  $$"]
         conditions = [f"${r['latex']}$" for r in claim["where"]]
         conditions += [f"${LETTER_LATEX.get(symbol, symbol)} > 0$" for symbol in claim["positive"]]
         lines += ["", f"  where {', '.join(conditions)}"] if conditions else []
+        lines += ["", f"  about: {_names(claim)}"] if claim["about"] else []
         lines.append("")
     if tightness:
         lines += ["## Tightness", "", tightness, ""]

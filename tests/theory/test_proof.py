@@ -9,6 +9,7 @@ import pytest
 import sympy
 
 from theory.expectation import Random, mean
+from theory.lemmas import LEMMAS
 from theory.proof import (
     Apply,
     Calculus,
@@ -29,7 +30,7 @@ from theory.proof import (
     Use,
     verify,
 )
-from theory.registry import library
+from theory.registry import derivations, library
 from theory.relation import Relation, eq, geq, is_nonnegative, is_positive, is_zero, leq
 
 x, y = sympy.symbols("x y", real=True)
@@ -243,15 +244,122 @@ def test_application_needs_the_hypotheses_of_the_claim() -> None:
 
     mu, sigma, epsilon = letter("mu"), letter("sigma"), letter("epsilon")
     known = replace(library(), positive=(sigma,))
-    facts = {"ball": IN_BALL}
+    about = {given.name: given.relation for given in known.claims["chi2-expert", "value"].about}
+    ties = tuple(about)
+    facts = {"ball": IN_BALL, **about}
     bound = leq(J, mu + sigma * epsilon)
-    assert _follows(Apply("chi2-expert", "value", {}, ("ball",)), bound, facts, known)
-    assert not _follows(Apply("chi2-expert", "value"), bound, facts, known)
-    assert not _follows(Apply("chi2-expert", "value", {}, ("ball",)), bound, facts, library())
-    moved = Apply("chi2-expert", "value", {J: x, mu: c, CHI2: a, epsilon: b}, ("ball",))
-    assert _follows(moved, leq(x, c + sigma * b), {"ball": leq(a, b**2)}, known)
-    unsigned = Apply("chi2-expert", "value", {epsilon: x}, ("ball",))
-    assert not _follows(unsigned, leq(J, mu + sigma * x), {"ball": leq(CHI2, x**2)}, known)
+    assert _follows(Apply("chi2-expert", "value", {}, ("ball",), ties), bound, facts, known)
+    assert not _follows(Apply("chi2-expert", "value", {}, (), ties), bound, facts, known)
+    assert not _follows(Apply("chi2-expert", "value", {}, ("ball",), ties), bound, facts, library())
+    moved = Apply("chi2-expert", "value", {J: x, mu: c, CHI2: a, epsilon: b}, ("ball",), ties)
+    assert _follows(moved, leq(x, c + sigma * b), {n: moved.image(r) for n, r in facts.items()}, known)
+    unsigned = Apply("chi2-expert", "value", {epsilon: x}, ("ball",), ties)
+    assert not _follows(unsigned, leq(J, mu + sigma * x), {n: unsigned.image(r) for n, r in facts.items()}, known)
+
+
+def test_application_needs_what_the_letters_mean() -> None:
+    """chi2-expert does not prove 5 <= 0 of J = 5, mu = 0, sigma = 1, epsilon = 0; nor anything with one tie missing."""
+    from theory.chi2_ball import CHI2, IN_BALL, J
+    from theory.symbols import letter
+
+    mu, sigma, epsilon = letter("mu"), letter("sigma"), letter("epsilon")
+    numbers = {J: sympy.Integer(5), mu: sympy.Integer(0), sigma: sympy.Integer(1), epsilon: 0, CHI2: sympy.Integer(0)}
+    assert not _follows(Apply("chi2-expert", "value", numbers), leq(5, 0), {}, library())
+    known = replace(library(), positive=(sigma,))
+    about = {given.name: given.relation for given in known.claims["chi2-expert", "value"].about}
+    assert set(about) == {"mean", "variance", "mass", "value-of-u", "divergence-of-u"}
+    for missing in about:
+        ties = tuple(name for name in about if name != missing)
+        rule = Apply("chi2-expert", "value", {}, ("ball",), ties)
+        assert not _follows(rule, leq(J, mu + sigma * epsilon), {"ball": IN_BALL, **about}, known)
+
+
+_applied = [
+    pytest.param(proof, step, id=f"{proof.label}-{step.name}")
+    for proof in derivations().values()
+    for step in proof.steps
+    if isinstance(step.rule, Apply)
+]
+
+
+@pytest.mark.parametrize(("proof", "step"), _applied)
+def test_every_application_cites_each_definition(proof: Derivation, step: Step) -> None:
+    """Each of the 23 applications holds, and not without any one of the definitions that it cites."""
+    rule = step.rule
+    assert isinstance(rule, Apply)
+    provided = {given.name: given.provided for given in proof.givens if given.provided is not None}
+    known = replace(library(), positive=proof.positive, provided=provided)
+    facts = {given.name: given.relation for given in proof.givens} | {it.name: it.relation for it in proof.steps}
+    assert _follows(rule, step.relation, facts, known)
+    assert rule.ties
+    for missing in rule.ties:
+        fewer = replace(rule, ties=tuple(name for name in rule.ties if name != missing))
+        assert not _follows(fewer, step.relation, facts, known), missing
+
+
+def test_there_are_as_many_applications_as_ever() -> None:
+    """None is left out of the test above."""
+    assert len(_applied) == 23
+
+
+h = Random("h", "bx")
+MEAN = Claim("mean", geq(x, 0), "", about=(Given("mean", eq(mean("b", f), x), ""), Given("sign", geq(f, 0), "")))
+KNOWN = Library({}, {("known", "mean"): MEAN})
+
+
+def test_application_moves_random_letters_and_spaces() -> None:
+    """E_b f = x and f >= 0 of other random letters, on another space, and at each outcome of one more space."""
+
+    def gives(put: sympy.Expr, over: str, at: sympy.Expr, spaces: Mapping[str, str], *facts: Relation) -> bool:
+        cited = {str(i): fact for i, fact in enumerate(facts)}
+        rule = Apply("known", "mean", {f: put, x: at}, (), tuple(cited), spaces)
+        return _follows(rule, geq(at, 0), cited, KNOWN)
+
+    on_x, on_t, g = Random("m", "x"), Random("f", "t"), Random("m", "b")
+    assert gives(on_t, "t", y, {"b": "t"}, eq(mean("t", on_t), y), geq(on_t, 0))
+    assert gives(on_t, "t", y, {"b": "t"}, eq(y, mean("t", on_t)), geq(on_t, 0))
+    assert gives(h, "b", on_x, {}, eq(mean("b", h), on_x), geq(h, 0))
+    assert not gives(h, "b", on_x, {}, eq(mean("b", h), on_x))
+    assert not gives(h, "b", on_x, {}, geq(h, 0))
+    assert not gives(on_t, "t", y, {}, eq(mean("t", on_t), y), geq(on_t, 0))
+    assert not gives(f, "b", g, {}, eq(mean("b", f), g), geq(f, 0))
+    assert not gives(on_t, "t", y, {"c": "t"}, eq(mean("t", on_t), y), geq(on_t, 0))
+
+
+def test_spaces_of_the_claim_are_not_merged() -> None:
+    """What holds for f on b and g on c does not hold for both on one space."""
+    g = Random("g", "c")
+    about = (Given("product", eq(mean("b", f) * mean("c", g), x), ""),)
+    known = Library({}, {("known", "product"): Claim("product", geq(x, 0), "", about=about)})
+    merged = Apply("known", "product", {g: Random("g")}, (), ("product",), {"c": "b"})
+    assert not _follows(merged, geq(x, 0), {"product": merged.image(about[0].relation)}, known)
+
+
+def test_conditional_definition_is_cited_under_its_own_condition() -> None:
+    """A claim about "f >= 0 if y <= 0" is one about other letters where the same is known under the same condition."""
+    about = (Given("sign", geq(f, 0), "", provided=leq(y, 0)),)
+    claim = Claim("claim", leq(x, 1), "", about=about)
+    known = Library({}, {("known", "claim"): claim})
+    rule = Apply("known", "claim", {}, (), ("fact",))
+    for condition, follows in ((leq(y, 0), True), (leq(y, 1), False), (None, True)):
+        provided = {} if condition is None else {"fact": condition}
+        assert _follows(rule, leq(x, 1), {"fact": geq(f, 0)}, replace(known, provided=provided)) is follows
+    unconditional = {("known", "claim"): replace(claim, about=(replace(about[0], provided=None),))}
+    assert not _follows(rule, leq(x, 1), {"fact": geq(f, 0)}, Library({}, unconditional, provided={"fact": leq(y, 0)}))
+
+
+def test_function_is_replaced_everywhere_or_not_at_all() -> None:
+    """G(a) may become another function of a, not where the claim speaks of G(1) too."""
+    G, K = sympy.Function("G"), sympy.Function("K")
+    both = (Given("law", leq(G(a), x), ""), Given("end", eq(G(1), y), ""))
+
+    def moves(about: tuple[Given, ...]) -> bool:
+        rule = Apply("known", "claim", {G(a): K(a, b)}, (), tuple(given.name for given in about))
+        known = Library({}, {("known", "claim"): Claim("claim", leq(0, x), "", about=about)})
+        return _follows(rule, leq(0, x), {given.name: rule.image(given.relation) for given in about}, known)
+
+    assert moves(both[:1])
+    assert not moves(both)
 
 
 CLAIM = Claim("sum", leq(x + y, 5), "a sum")
@@ -263,6 +371,9 @@ PROOF = Derivation(
         Step("sum", leq(x + y, 5), Combination(((sympy.Rational(1, 2), "double"), (1, "y"))), "add"),
     ),
 )
+
+
+CLAIM = PROOF.stated(CLAIM, LEMMAS)
 
 
 def test_sound_derivation_is_verified() -> None:
@@ -299,6 +410,81 @@ def test_assumption_must_be_said_by_the_claim() -> None:
     assert verify(replace(PROOF, givens=givens), (replace(CLAIM, where=(leq(x, 2),)),), EMPTY) == ()
 
 
+@pytest.mark.parametrize("unsaid", [0, 1])
+def test_claim_must_say_what_it_is_about(unsaid: int) -> None:
+    """x + y <= 5 rests on what both letters mean."""
+    about = (CLAIM.about[1 - unsaid],)
+    with pytest.raises(UnprovedError, match=rf"rests on what {'xy'[unsaid]} says of its letters"):
+        verify(PROOF, (replace(CLAIM, about=about),), EMPTY)
+
+
+def test_claim_must_say_what_is_bound_beneath_it() -> None:
+    """A proof that averages over b is not one for letters that vary on b."""
+    claim = Claim("mean", geq(mean("b", f), 0), "")
+    proof = Derivation(
+        "example",
+        (Given("sign", geq(f, 0), ""),),
+        (Step("mean", claim.relation, Use("positivity", {"space": "b", "f": f}, ("sign",)), ""),),
+    )
+    stated = proof.stated(claim, LEMMAS)
+    assert verify(proof, (stated,), library()) == ()
+    with pytest.raises(UnprovedError, match="rests on what b says"):
+        verify(proof, (replace(stated, over=frozenset()),), library())
+
+
+def test_meaning_taken_by_a_lemma_is_a_definition() -> None:
+    """Nothing but the meaning of P says that E P is (E f)^a: a claim that rests on it is about it."""
+    P = Random("P", "d")
+    claim = Claim("power", eq(mean("d", P), mean("b", f) ** a), "")
+    rule = Use("independence", {"product": P, "space": "b", "factor": f, "n": a})
+    proof = Derivation("example", (), (Step("power", claim.relation, rule, ""),))
+    stated = proof.stated(claim, LEMMAS)
+    assert [given.name for given in stated.about] == ["power"]
+    assert verify(proof, (stated,), library()) == ()
+    with pytest.raises(UnprovedError, match="rests on what power says"):
+        verify(proof, (replace(stated, about=()),), library())
+
+
+def _named(given: Given, relation: Relation, *more: Given) -> Claim:
+    """x <= 5 from x = ``given`` and a <= 5, verified; what its claim is about."""
+    givens = (Given("most", leq(a, 5), ""), *more, given)
+    proof = Derivation("example", givens, (Step("claim", relation, Combination(((1, "most"),), ("name",)), ""),))
+    stated = proof.stated(Claim("claim", relation, ""), LEMMAS)
+    verify(proof, (stated,), EMPTY)
+    return stated
+
+
+def test_auxiliary_definition_need_not_be_said() -> None:
+    """A new letter for a: the claim a <= 5 does not speak of it, the claim b <= 5 does."""
+    name = Given("name", eq(b, a), "", "auxiliary")
+    step = Step("named", leq(b, 5), Combination(((1, "most"),), ("name",)), "")
+    back = Step("claim", leq(a, 5), Combination(((1, "named"),), ("name",)), "")
+    proof = Derivation("example", (Given("most", leq(a, 5), ""), name), (step, back))
+    stated = proof.stated(Claim("claim", leq(a, 5), ""), LEMMAS)
+    assert [given.name for given in stated.about] == ["most"]
+    assert verify(proof, (stated,), EMPTY) == ()
+    assert [given.name for given in _named(name, leq(b, 5)).about] == ["most", "name"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Given("name", eq(a, b), "", "auxiliary"), "a is no new letter"),
+        (Given("name", eq(b, a + b), "", "auxiliary"), "b is no new letter"),
+        (Given("name", eq(p, a), "", "auxiliary"), "not proved positive"),
+        (Given("name", eq(b, x), "", "auxiliary"), "not proved nonnegative"),
+        (Given("name", eq(x, f), "", "auxiliary"), "f may not be a x"),
+        (Given("name", eq(x, 1 / y), "", "auxiliary"), "1/y, put for x, is not proved real"),
+        (Given("name", eq(2 * b, a), "", "auxiliary"), "does not name an expression by a letter"),
+        (Given("name", leq(b, a), "", "auxiliary"), "does not name an expression by a letter"),
+    ],
+)
+def test_what_is_no_name_is_not_auxiliary(given: Given, words: str) -> None:
+    """An old letter, itself, a letter of another sign, a constant for what varies, a division, an inequality."""
+    with pytest.raises(UnprovedError, match=words):
+        _named(given, leq(a, 5))
+
+
 def test_case_left_open_is_refused() -> None:
     """A claim may not rest on one half of a case split."""
     givens = (replace(PROOF.givens[0], sort="case"), PROOF.givens[1])
@@ -308,8 +494,8 @@ def test_case_left_open_is_refused() -> None:
 
 def _verifies(givens: tuple[Given, ...], steps: tuple[Step, ...], where: tuple[Relation, ...] = ()) -> None:
     """The last step's relation is the claim."""
-    claim = Claim("claim", steps[-1].relation, "", where)
-    verify(Derivation("example", givens, steps), (claim,), library())
+    proof = Derivation("example", givens, steps)
+    verify(proof, (proof.stated(Claim("claim", steps[-1].relation, "", where), LEMMAS),), library())
 
 
 def test_case_holds_at_one_outcome_only() -> None:

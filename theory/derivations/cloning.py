@@ -139,6 +139,8 @@ VF_UPPER_PROOF = Derivation(
         Given("mean-variance", eq(mean("x", SIGMA_E**2), sigma**2), "sigma is sigma_e, root mean square over prompts"),
         Given("mean-distance", eq(mean("x", H_X), HELLINGER), "h is the mean over prompts"),
         Given("exceeds", eq(TAIL(t), mean("d", EXCEEDS)), "TAIL(t) = P(h > t),"),
+        Given("tail-at-most-1", leq(TAIL(t), 1), "a probability,"),
+        Given("mean-by-tail", eq(_mean_h, sympy.Integral(TAIL(t), (t, 0, 1))), "whose integral is the mean of h,"),
         Given("share", leq(t, 1), "t in [0, 1]: h is at most 1"),
         Given(
             "likeliest",
@@ -342,7 +344,11 @@ VF_UPPER_PROOF = Derivation(
         Step(
             "layer-cake",
             leq(_mean_h, _cut_at + sympy.Integral(_tail_law(t), (t, _cut_at, 1))),
-            Use("layer-cake", {"value": _mean_h, "tail": _tail_law, "cut": _cut_at}, ("tail-law", "cut")),
+            Use(
+                "layer-cake",
+                {"value": _mean_h, "tail": _tail_law, "cut": _cut_at},
+                ("mean-by-tail", "tail-at-most-1", "tail-law", "cut"),
+            ),
             "integrate the tail from where it is below 1",
         ),
         Step(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sympy
 
-from theory.anti_concentration import AT_MOST_HALF, P_S, REACH, C
+from theory.anti_concentration import ABOVE, ANTI_CONCENTRATION, AT_MOST_HALF, P_S, REACH, C, m
+from theory.derivations import anti_concentration, verifier, verifier_based
+from theory.derivations.application import Application, settings
+from theory.derivations.verifier_free import VF_LOWER_PROOF, VF_LOWER_TRUNCATED_PROOF
 from theory.expectation import Random, mean
 from theory.gap import (
     CERTIFIED,
@@ -12,6 +15,7 @@ from theory.gap import (
     CONCENTRATED,
     END,
     GAP,
+    GAP_BALL,
     GAP_BALL_CLAIMS,
     GAP_FREE_CLAIMS,
     GAP_IN_BALL,
@@ -26,12 +30,12 @@ from theory.gap import (
     SIMPLE_LOSS,
     START,
 )
-from theory.proof import Apply, Calculus, Claim, Combination, Derivation, Given, Identity, Monotone, Step, Use
+from theory.proof import Calculus, Claim, Combination, Derivation, Given, Identity, Monotone, Step, Use
 from theory.relation import Relation, eq, geq, leq
 from theory.special import mean_reciprocal_of
-from theory.symbols import L, M, letter
-from theory.verifier import TWO_MEMBERS
-from theory.verifier_based import CHI2_X, EPSILON_X, J_X, REACHES, TOP_LEARNED, R
+from theory.symbols import H, L, M, letter
+from theory.verifier import LEVEL, TWO_MEMBERS
+from theory.verifier_based import CHI2_X, EPSILON_X, J_X, REACHES, TOP_LEARNED, VB_UPPER_TOP_C, R
 from theory.verifier_free import (
     AT_HALF,
     CLOSED_FORM,
@@ -41,6 +45,8 @@ from theory.verifier_free import (
     REGRET,
     SIGMA_X,
     TRUNCATED,
+    VF_LOWER,
+    VF_LOWER_TRUNCATED,
     WINDOW_END,
     WINDOW_START,
     F,
@@ -56,11 +62,41 @@ _EXP = sympy.Lambda(_y, sympy.exp(_y))
 
 #: Values averaged over the prior: the verifier-free learner's and top-c's.
 J_HAT, J_TOP_C = sympy.symbols("J_hat J_top_c", real=True)
-#: Under hypothesis i: value of the best expert on a prompt, return of a trace, density of top-c.
+#: Under hypothesis i: value of the best expert on a prompt, return of a trace, density of top-c, indicator of
+#: R >= mu + epsilon sigma.
 J_I, R_I, TOP_I = Random("J", "ix"), Random("R", "bix"), Random("q_hat", "bdix", nonnegative=True)
+REACHES_I = Random("I", "bix", nonnegative=True)
 _top_value = mean("x", mean("b", R_I * TOP_I))
 _loss = mean("d", mean("x", J_I) - _top_value)
-_IN_CODEBOOK = {J_X: J_I, R: R_I, TOP_LEARNED: TOP_I, CHI2_X: epsilon**2, EPSILON_X: epsilon}
+_IN_CODEBOOK = {
+    J_X: J_I,
+    R: R_I,
+    TOP_LEARNED: TOP_I,
+    REACHES: REACHES_I,
+    CHI2_X: epsilon**2,
+    EPSILON_X: epsilon,
+    verifier_based.MU_X: MU_X,
+    verifier_based.SIGMA_X: SIGMA_X,
+    verifier.FAR: Random("K", "i", integer=True, nonnegative=True),
+    verifier.TAIL(LEVEL): sympy.Function("TAIL")(LEVEL, Random("i", "i")),
+}
+#: What top-c loses under hypothesis i; the mass above mu + epsilon sigma, of the return as a share of H.
+_TOP_C = {
+    name: Application(VB_UPPER_TOP_C, verifier_based.VB_UPPER_TOP_C_PROOF, name, _IN_CODEBOOK, on="i")
+    for name in ("expectation", "simple")
+}
+_HETEROGENEITY = Application(
+    ANTI_CONCENTRATION,
+    anti_concentration.ANTI_CONCENTRATION_PROOF,
+    "heterogeneity",
+    {
+        ABOVE: REACHES_I,
+        anti_concentration.Y: R_I / H,
+        m: MU_X / H,
+        anti_concentration.FULL: Random("B", "bix"),
+    },
+)
+_VF = {name: Application(VF_LOWER, VF_LOWER_PROOF, name) for name in ("value", "closed-form")}
 
 
 def _of(claims: tuple[Claim, ...]) -> dict[str, Relation]:
@@ -75,14 +111,14 @@ def _loss_steps(concentrated: str, of: str, bound: sympy.Expr, prefix: str) -> t
     return (
         Step(
             f"{prefix}-enough",
-            geq(mean("b", REACHES), c),
+            geq(mean("b", REACHES_I), c),
             Combination(((1, concentrated),), ("mass-above",)),
             "the top mass c of R lies above mu + epsilon sigma",
         ),
         Step(
             f"{prefix}-loss",
             leq(_loss, bound),
-            Apply("vb-upper-top-c", of, _IN_CODEBOOK, (f"{prefix}-enough", "two-members")),
+            _TOP_C[of].rule((f"{prefix}-enough", "two-members"), _REGRET_GIVENS),
             "what top-c loses under each hypothesis",
         ),
         Step(
@@ -96,16 +132,14 @@ def _loss_steps(concentrated: str, of: str, bound: sympy.Expr, prefix: str) -> t
 
 _DIFFERENCE = ("gap", "regret", "value-of-expert", "value-of-top-c")
 
-GAP_REGRET_PROOF = Derivation(
-    label="gap-regret",
-    positive=(sigma,),
-    givens=(
+_REGRET_GIVENS = settings(
+    (
         Given("gap", eq(GAP, J_TOP_C - J_HAT), "top-c minus the verifier-free learner"),
         Given("regret", eq(REGRET, J_EXPERT - J_HAT), "what the latter loses to the expert"),
         Given("value-of-expert", eq(J_EXPERT, mean("i", mean("x", J_I))), "expert i is the best of the ball"),
         Given("value-of-top-c", eq(J_TOP_C, mean("i", mean("d", _top_value))), "averaged over the prior and the data"),
         Given("valid", leq(epsilon * rho, SIGMA_X), "the experts are policies", "assumption"),
-        Given("mass-above", eq(mean("b", REACHES), C), "c_x(epsilon) is the mass of R >= mu + epsilon sigma"),
+        Given("mass-above", eq(mean("b", REACHES_I), C), "c_x(epsilon) is the mass of R >= mu + epsilon sigma"),
         Given("concentrated", CONCENTRATED, "c is at most that", "assumption"),
         Given("guaranteed", GUARANTEED, "c is at most p_s", "assumption"),
         Given("at-most-half", AT_MOST_HALF, "sigma <= H/2", "assumption"),
@@ -116,11 +150,20 @@ GAP_REGRET_PROOF = Derivation(
         Given("end", WINDOW_END, "and its end", "assumption"),
         Given("certified-from", CERTIFIED, "n is large enough for the verifier", "assumption"),
     ),
+    *_VF.values(),
+    *_TOP_C.values(),
+    _HETEROGENEITY,
+)
+
+GAP_REGRET_PROOF = Derivation(
+    label="gap-regret",
+    positive=(sigma,),
+    givens=_REGRET_GIVENS,
     steps=(
         Step(
             "vf",
             geq(REGRET, epsilon * sigma - rho * INFORMATION),
-            Apply("vf-lower", "value", {}, ("valid",)),
+            _VF["value"].rule(("valid",), _REGRET_GIVENS),
             "what the verifier-free learner loses",
         ),
         *_loss_steps("concentrated", "expectation", LOSS, "given"),
@@ -130,7 +173,7 @@ GAP_REGRET_PROOF = Derivation(
         Step(
             "heterogeneous",
             geq(C, P_S),
-            Apply("anti-concentration", "heterogeneity", {}, ("at-most-half", "reach")),
+            _HETEROGENEITY.rule(("at-most-half", "reach"), _REGRET_GIVENS),
             "every law has as much",
         ),
         Step("enough-mass", geq(C, c), Combination(((1, "heterogeneous"), (1, "guaranteed"))), "hence c is guaranteed"),
@@ -144,7 +187,7 @@ GAP_REGRET_PROOF = Derivation(
         Step(
             "vf-closed",
             geq(REGRET, CLOSED_FORM),
-            Apply("vf-lower", "closed-form", {}, ("at-half", "start", "end")),
+            _VF["closed-form"].rule(("at-half", "start", "end"), _REGRET_GIVENS),
             "the closed form",
         ),
         *_loss_steps("concentrated", "simple", SIMPLE_LOSS, "simple"),
@@ -169,6 +212,15 @@ GAP_REGRET_PROOF = Derivation(
         Step("certified", _REGRET["certified"], Combination(((1, "certified-root"),)), "the difference is >= 0"),
     ),
 )
+
+#: The levels: all sigma_x are sigma, which is rho too.
+_ON_LEVELS = {
+    "expert-value": Application(VF_LOWER, VF_LOWER_PROOF, "expert-value", {SIGMA_X: sigma}),
+    "truncated": Application(VF_LOWER_TRUNCATED, VF_LOWER_TRUNCATED_PROOF, "value", {SIGMA_X: sigma}),
+}
+_UNTRUNCATED = {
+    name: Application(VF_LOWER, VF_LOWER_PROOF, name, {rho: sigma, SIGMA_X: sigma}) for name in ("value", "closed-form")
+}
 
 #: Signs of the true and of the chosen hypothesis on a fresh prompt; their product on a prompt of the data.
 TRUE, CHOSEN, AGREES = Random("s", "x"), Random("s_hat", "dx"), Random("a", "z")
@@ -223,7 +275,7 @@ def _chance_steps() -> tuple[Step, ...]:
     )
 
 
-def _value_steps(claims: dict[str, Relation]) -> tuple[Step, ...]:
+def _value_steps(claims: dict[str, Relation], givens: tuple[Given, ...]) -> tuple[Step, ...]:
     """The value of the verifier-based learner and the gap, on levels."""
     return (
         Step(
@@ -235,13 +287,13 @@ def _value_steps(claims: dict[str, Relation]) -> tuple[Step, ...]:
         Step(
             "expert-value",
             eq(J_EXPERT, mean("x", MU_X) + epsilon * sigma),
-            Apply("vf-lower", "expert-value"),
+            _ON_LEVELS["expert-value"].rule((), givens),
             "the expert's value",
         ),
         Step(
             "vf",
             geq(REGRET, sigma * (epsilon - TRUNCATED)),
-            Apply("vf-lower-truncated", "value", {}, ("is-policy", "levels")),
+            _ON_LEVELS["truncated"].rule(("is-policy", "levels"), givens),
             "what the verifier-free learner loses",
         ),
         Step(
@@ -259,10 +311,8 @@ def _value_steps(claims: dict[str, Relation]) -> tuple[Step, ...]:
     )
 
 
-GAP_BALL_PROOF = Derivation(
-    label="gap-ball",
-    positive=(sigma,),
-    givens=(
+_BALL_GIVENS = settings(
+    (
         *_value_givens(
             J_IN_BALL,
             GAP_IN_BALL,
@@ -288,11 +338,19 @@ GAP_BALL_PROOF = Derivation(
             eq(mean("w", T**ONE), 1 - _SURVIVES + _SURVIVES * T),
             "B indicates that one wrong hypothesis explains all labels",
         ),
-        Given("q", eq(q, _HALVES), "q = 2^-n"),
+        Given("q", eq(q, _HALVES), "q = 2^-n", "auxiliary"),
         Given("reciprocal-count", mean_reciprocal_of(L, -n * sympy.log(2)), "what psi_M stands for"),
     ),
+    *_ON_LEVELS.values(),
+    _UNTRUNCATED["closed-form"],
+)
+
+GAP_BALL_PROOF = Derivation(
+    label="gap-ball",
+    positive=(sigma,),
+    givens=_BALL_GIVENS,
     steps=(
-        *_value_steps(_BALL),
+        *_value_steps(_BALL, _BALL_GIVENS),
         Step(
             "labels",
             eq(_SURVIVES, mean("z", (1 + AGREES) / 2) ** n),
@@ -346,7 +404,7 @@ GAP_BALL_PROOF = Derivation(
         Step(
             "vf-closed",
             geq(REGRET, CLOSED_FORM),
-            Apply("vf-lower", "closed-form", {rho: sigma}, ("at-half", "start", "end")),
+            _UNTRUNCATED["closed-form"].rule(("at-half", "start", "end"), _BALL_GIVENS),
             "the closed form at rho = sigma",
         ),
         Step(
@@ -369,25 +427,33 @@ GAP_BALL_PROOF = Derivation(
     ),
 )
 
-GAP_FREE_PROOF = Derivation(
-    label="gap-free",
-    positive=(sigma,),
-    givens=_value_givens(
+_ANY_CODEBOOK = Application(GAP_BALL, GAP_BALL_PROOF, "any-codebook")
+_FREE_GIVENS = settings(
+    _value_givens(
         J_UNRESTRICTED,
         GAP_UNRESTRICTED,
         1 + CHOSEN * F,
         "it deploys the better half of a hypothesis chosen among those that explain the labels: density 2 where it says"
         " R = mu_x + sigma, else 0",
     ),
+    *_ON_LEVELS.values(),
+    _UNTRUNCATED["value"],
+    _ANY_CODEBOOK,
+)
+
+GAP_FREE_PROOF = Derivation(
+    label="gap-free",
+    positive=(sigma,),
+    givens=_FREE_GIVENS,
     steps=(
-        *_value_steps(_FREE),
+        *_value_steps(_FREE, _FREE_GIVENS),
         Step("radius-squared", leq(epsilon**2, 1), Combination(((1 / n, "start"),), ("at-half",)), "L/(2n) <= 1"),
         Step("radius", leq(epsilon, 1), Monotone(_SQUARE, "radius-squared", reflect=True), "roots"),
         Step("valid", leq(epsilon * sigma, sigma), Combination(((sigma, "radius"),)), "in tokens"),
         Step(
             "vf-untruncated",
             geq(REGRET, epsilon * sigma - sigma * INFORMATION),
-            Apply("vf-lower", "value", {rho: sigma, SIGMA_X: sigma}, ("valid",)),
+            _UNTRUNCATED["value"].rule(("valid",), _FREE_GIVENS),
             "what the verifier-free learner loses",
         ),
         Step("log", leq(sympy.log(1 + epsilon**2), epsilon**2), Calculus(epsilon), "log(1 + x) <= x"),
@@ -410,7 +476,7 @@ GAP_FREE_PROOF = Derivation(
         Step(
             "any-codebook",
             _BALL["any-codebook"],
-            Apply("gap-ball", "any-codebook"),
+            _ANY_CODEBOOK.rule((), _FREE_GIVENS),
             "no wrong hypothesis explains the labels",
         ),
         *_chance_steps(),

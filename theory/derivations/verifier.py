@@ -61,12 +61,19 @@ _GIVENS = (
     Given("few-far", leq(FAR, OTHERS), "the far members are among the others"),
     Given("at-most-certain", leq(WRONG[j], 1), "w_j is the indicator that far member j is wrong"),
     Given("tail-by-definition", eq(TAIL(t), mean("d", FAILURE)), "F is the indicator of a P_b(R_hat is wrong) > t"),
+    Given("tail-at-most-1", leq(TAIL(t), 1), "a probability"),
     Given("indicator", leq(FAILURE, 1), "F is 0 or 1"),
     Given("level", leq(t, 1), "levels of a probability are at most 1"),
     Given("at-level", AT_LEVEL, "t is the level at which |R| e^(-nt) is delta", "assumption"),
     Given("error-by-definition", eq(ERROR, E(_off)), "e is the error of R_hat"),
     Given("range", geq(H * DIFFER - _off, 0), "two returns differ by at most H, and by 0 where they agree"),
 )
+
+
+def _by_tail(a: sympy.Expr) -> Given:
+    value = a * mean("d", mean("b", DIFFER))
+    why = "the mean of a P_b(R_hat is wrong), a number in [0, 1], is the integral of its tail"
+    return Given("mean-by-tail", eq(value, sympy.Integral(TAIL(t), (t, 0, 1))), why)
 
 
 def _closed_form_steps() -> tuple[Step, ...]:
@@ -243,7 +250,7 @@ def _error_steps(noisy: bool, a: sympy.Expr, bridge: tuple[str, ...], separated:
             Use(
                 "layer-cake",
                 {"value": value, "tail": sympy.Lambda(t, _layers), "cut": _cut},
-                ("tail", "cut"),
+                ("mean-by-tail", "tail-at-most-1", "tail", "cut"),
             ),
             "integrate the tail beyond the cut",
         ),
@@ -270,7 +277,11 @@ def _error_steps(noisy: bool, a: sympy.Expr, bridge: tuple[str, ...], separated:
         Step(
             "all-layers",
             leq(value, sympy.Integral(_layers, (t, 0, 1))),
-            Use("layer-cake", {"value": value, "tail": sympy.Lambda(t, _layers), "cut": 0}, ("tail",)),
+            Use(
+                "layer-cake",
+                {"value": value, "tail": sympy.Lambda(t, _layers), "cut": 0},
+                ("mean-by-tail", "tail-at-most-1", "tail"),
+            ),
             "integrate the tail from 0",
         ),
         Step(
@@ -299,6 +310,7 @@ VERIFIER_ERM_PROOF = Derivation(
             "S_j is the indicator that far member j agrees with all labels: R_hat does, and is far if F",
         ),
         Given("otherwise", geq((1 - FAILURE) * (t - mean("b", DIFFER)), 0), "off F it is wrong with probability <= t"),
+        _by_tail(sympy.Integer(1)),
     ),
     steps=(
         *_closed_form_steps(),
@@ -344,6 +356,7 @@ VERIFIER_NOISY_PROOF = Derivation(
         Given("separated", SEPARATED, "and not just as often", "assumption"),
         Given("far", geq(_y, t), "far members are wrong with probability t/a or more"),
         Given("otherwise", geq((1 - FAILURE) * (t - SEPARATION * mean("b", DIFFER)), 0), "off F, R_hat is not far"),
+        _by_tail(SEPARATION),
         Given("coin", eq(E(FLIPPED), sympy.Rational(1, 2)), "the coin is fair"),
         Given("independent-coin", eq(E(FLIPPED * WRONG[j]), _rate / 2), "and independent of the trace"),
         Given(

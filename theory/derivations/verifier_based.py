@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sympy
 
-from theory.chi2_ball import CHI2, J
+from theory.chi2_ball import CHI2, CHI2_EXPERT, J, u
+from theory.chi2_ball import R as ANY_RETURN
+from theory.derivations.application import Application, settings
+from theory.derivations.chi2_ball import CHI2_EXPERT_PROOF
+from theory.derivations.verifier import VERIFIER_ERM_PROOF
 from theory.expectation import Random, mean
-from theory.proof import Apply, Cancel, Cases, Combination, Derivation, Given, Identity, Monotone, Step, Use
+from theory.proof import Cancel, Cases, Combination, Derivation, Given, Identity, Monotone, Step, Use
 from theory.relation import Relation, eq, geq, leq
 from theory.symbols import N, letter
-from theory.verifier import AT_LEVEL, ERROR, FAILURE, TWO_MEMBERS, VERIFIER_ERM_CLAIMS
+from theory.verifier import AT_LEVEL, ERROR, FAILURE, TWO_MEMBERS, VERIFIER_ERM
 from theory.verifier_based import (
     CHI2_X,
     ENOUGH,
@@ -71,8 +75,11 @@ def _average(name: str, space: str, f: sympy.Expr, pointwise: str, why: str) -> 
 
 
 _PROMPT_GIVENS = (
+    Given("prompt-mean", eq(E(R), MU_X), "mu is the mean return on the prompt"),
+    Given("prompt-variance", eq(E(R**2), SIGMA_X**2 + MU_X**2), "sigma its standard deviation"),
     Given("expert-mass", eq(E(EXPERT), 1), "u is the density of the best expert"),
     Given("expert-value", eq(J_X, E(R * EXPERT)), "J is its value"),
+    Given("expert-divergence", eq(E(EXPERT**2), 1 + CHI2_X), "chi2 its divergence"),
     Given("in-ball", IN_BALL_X, "its divergence is at most kappa_x", "assumption"),
     Given("flat", leq(SIGMA_X, 0), "the return does not vary on x", "case"),
     Given("spread", eq(SIGMA_X, SPREAD), "it does", "case"),
@@ -80,16 +87,24 @@ _PROMPT_GIVENS = (
     Given("indicator", leq(REACHES, 1), "I is the indicator of R >= u = mu + epsilon sigma"),
     Given("enough", ENOUGH, "c is at most c_x(epsilon_x), the mass of I", "assumption"),
 )
+_SPREAD_VARIANCE = Step(
+    "spread-variance",
+    eq(E(R**2), SPREAD**2 + MU_X**2),
+    Identity(("prompt-variance", "spread")),
+    "its variance, where it varies",
+)
+_BEST = Application(
+    CHI2_EXPERT,
+    CHI2_EXPERT_PROOF,
+    "value",
+    {J: J_X, CHI2: CHI2_X, mu: MU_X, sigma: SPREAD, epsilon: EPSILON_X, ANY_RETURN: R, u: EXPERT},
+)
 _PROMPT_STEPS = (
+    _SPREAD_VARIANCE,
     Step(
         "spread-value",
         leq(J_X, MU_X + SPREAD * EPSILON_X),
-        Apply(
-            "chi2-expert",
-            "value",
-            {J: J_X, CHI2: CHI2_X, mu: MU_X, sigma: SPREAD, epsilon: EPSILON_X},
-            ("in-ball",),
-        ),
+        _BEST.rule(("in-ball",), (*_PROMPT_GIVENS, _SPREAD_VARIANCE)),
         "no policy of the ball is worth more than u",
     ),
     Step("varied", leq(J_X, _u), Combination(((1, "spread-value"),), ("spread",)), "where the return varies"),
@@ -103,14 +118,21 @@ _PROMPT_STEPS = (
 )
 
 
-def _learned_steps(claims: dict[str, Relation], slope: sympy.Expr, loss: Relation) -> tuple[Step, ...]:
+#: verifier-erm speaks of a trace with its prompt: w.
+_ERM = {
+    name: Application(VERIFIER_ERM, VERIFIER_ERM_PROOF, name, {ERROR: VERIFIER_ERROR}, {"b": "w"})
+    for name in ("error", "expectation", "simple")
+}
+
+
+def _learned_steps(
+    claims: dict[str, Relation], slope: sympy.Expr, loss: Relation, givens: tuple[Given, ...]
+) -> tuple[Step, ...]:
     """From ``loss`` (linear in the verifier's error with ``slope``, data set by data set) to its four claims."""
-    replacing = {ERROR: VERIFIER_ERROR}
-    erm = {claim.name: claim.relation.subs(replacing) for claim in VERIFIER_ERM_CLAIMS}
 
     def applied(name: str, given: str) -> Step:
         why = "what verifier-erm guarantees"
-        return Step(f"erm-{name}", erm[name], Apply("verifier-erm", name, replacing, (given,)), why)
+        return Step(f"erm-{name}", _ERM[name].conclusion, _ERM[name].rule((given,), givens), why)
 
     return (
         Step("value", claims["value"], Combination(((1, "loss"), (slope, "within"))), "whatever the verifier's error"),
@@ -140,7 +162,13 @@ def _constant(loss: Relation, slope: sympy.Expr) -> tuple[tuple[sympy.Expr, str]
     return () if rest == 0 else ((FAILURE, "rest"),)
 
 
+_WHOLE_LEARNED, _WHOLE_R = Random("R_hat", "dw"), Random("R", "w")
 _LEARNED_GIVENS = (
+    Given(
+        "whole-trace",
+        eq(VERIFIER_ERROR, mean("w", sympy.Abs(_WHOLE_LEARNED - _WHOLE_R))),
+        "w is a trace with its prompt: first the prompt, then the trace",
+    ),
     Given("within", WITHIN, "epsilon_ver bounds the verifier's error", "assumption"),
     Given("no-failure", leq(FAILURE, 1), "F is an indicator"),
     Given("at-level", AT_LEVEL, "of the event of probability delta of verifier-erm", "assumption"),
@@ -155,9 +183,8 @@ _reached = REACHES * (R - _u)
 _prompt_loss = E(_off) / c - E(R * TOP) + E(R * TOP_LEARNED)
 _top_loss = leq(J_EXPERT - J_TOP, VERIFIER_ERROR / c)
 
-VB_UPPER_TOP_C_PROOF = Derivation(
-    label="vb-upper-top-c",
-    givens=(
+_TOP_C_GIVENS = settings(
+    (
         *_PROMPT_GIVENS,
         Given("top-mass", eq(E(TOP), 1), "q is the density of the top mass c of R,"),
         Given("top-most", leq(TOP, 1 / c), "at most 1/c,"),
@@ -174,6 +201,12 @@ VB_UPPER_TOP_C_PROOF = Derivation(
         Given("reached-by-definition", geq(_reached, 0), "on I, R >= u"),
         *_LEARNED_GIVENS,
     ),
+    *_ERM.values(),
+)
+
+VB_UPPER_TOP_C_PROOF = Derivation(
+    label="vb-upper-top-c",
+    givens=_TOP_C_GIVENS,
     steps=(
         *_PROMPT_STEPS,
         Step(
@@ -247,7 +280,7 @@ VB_UPPER_TOP_C_PROOF = Derivation(
             Combination(((1, "cvar-loss"), (1, "top-mean"))),
             "for every data set",
         ),
-        *_learned_steps(_top, 1 / c, _top_loss),
+        *_learned_steps(_top, 1 / c, _top_loss, _TOP_C_GIVENS),
     ),
 )
 
@@ -260,9 +293,8 @@ _within_radius = SIGMA_X * (epsilon - EPSILON_X)
 _rest = (mu + sigma * epsilon) * _miss
 _best_loss = leq(J_EXPERT - J_BEST_OF_N, _rest + N * VERIFIER_ERROR)
 
-VB_UPPER_BEST_OF_N_PROOF = Derivation(
-    label="vb-upper-best-of-n",
-    givens=(
+_BEST_OF_N_GIVENS = settings(
+    (
         *_PROMPT_GIVENS,
         Given("radius", RADIUS, "the ball has one radius for all prompts", "assumption"),
         Given("mean", eq(mean("x", MU_X), mu), "mu averages the prompts' means"),
@@ -283,6 +315,12 @@ VB_UPPER_BEST_OF_N_PROOF = Derivation(
         ),
         *_LEARNED_GIVENS,
     ),
+    *_ERM.values(),
+)
+
+VB_UPPER_BEST_OF_N_PROOF = Derivation(
+    label="vb-upper-best-of-n",
+    givens=_BEST_OF_N_GIVENS,
     steps=(
         *_PROMPT_STEPS,
         Step(
@@ -342,6 +380,6 @@ VB_UPPER_BEST_OF_N_PROOF = Derivation(
             "for every data set",
         ),
         Step("rest", geq(_rest, 0), Combination(((mu + sigma * epsilon, "miss-positive"),)), "u (1 - c)^N >= 0"),
-        *_learned_steps(_best, N, _best_loss),
+        *_learned_steps(_best, N, _best_loss, _BEST_OF_N_GIVENS),
     ),
 )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sympy
 
-from theory.chi2_ball import CHI2, J
+from theory.chi2_ball import CHI2, CHI2_EXPERT, J
+from theory.chi2_ball import R as ANY_RETURN
+from theory.chi2_ball import u as ANY_DENSITY
+from theory.derivations.application import Application
+from theory.derivations.chi2_ball import CHI2_EXPERT_PROOF
 from theory.expectation import Random, mean
-from theory.proof import Apply, Calculus, Combination, Derivation, Given, Identity, Monotone, Step, Use
+from theory.proof import Calculus, Combination, Derivation, Given, Identity, Monotone, Step, Use
 from theory.relation import Relation, eq, geq, leq
 from theory.special import information_bound_of, level_mass
 from theory.symbols import L, M, letter
@@ -26,6 +30,7 @@ from theory.verifier_free import (
     REGRET,
     SIGMA_X,
     SIGN,
+    VF_LOWER,
     VF_LOWER_CLAIMS,
     VF_LOWER_TRUNCATED_CLAIMS,
     WINDOW_END,
@@ -67,9 +72,25 @@ def _truncated(name: str) -> Relation:
     return next(c.relation for c in VF_LOWER_TRUNCATED_CLAIMS if c.name == name)
 
 
-_J_X = Random("J_x", "x")
+#: Under one hypothesis: value, return and density of any policy on a prompt.
+_J_X, RETURN, DENSITY = Random("J_x", "x"), Random("R", "tx"), Random("u_any", "tx")
 _gain = rho * sympy.sqrt(V / M) - mean("x", WEIGHT * REPLY)
 _numbered = sympy.Sum(SIGNS[_j] * WEIGHTS[_j], (_j, 1, M))
+
+_BEST = Application(
+    CHI2_EXPERT,
+    CHI2_EXPERT_PROOF,
+    "value",
+    {J: _J_X, mu: MU_X, sigma: SIGMA_X, CHI2: CHI2_X, ANY_RETURN: RETURN, ANY_DENSITY: DENSITY},
+    {"b": "t"},
+)
+_ANY_POLICY = (
+    Given("return-mean", eq(mean("t", RETURN), MU_X), "the return under the hypothesis has mean mu_x"),
+    Given("return-variance", eq(mean("t", RETURN**2), SIGMA_X**2 + MU_X**2), "and standard deviation sigma_x"),
+    Given("any-mass", eq(mean("t", DENSITY), 1), "density of a policy,"),
+    Given("any-value", eq(mean("t", DENSITY * RETURN), _J_X), "its value on a prompt,"),
+    Given("any-divergence", eq(mean("t", DENSITY**2), 1 + CHI2_X), "its divergence"),
+)
 
 VF_LOWER_PROOF = Derivation(
     label="vf-lower",
@@ -90,6 +111,7 @@ VF_LOWER_PROOF = Derivation(
             eq(J_EXPERT, mean("x", mean("t", EXPERT * (MU_X + SIGN * SIGMA_X * F)))),
             "under hypothesis i returns are mirrored where s_i = -1",
         ),
+        *_ANY_POLICY,
         Given("value-of-any", eq(J_ANY, mean("x", _J_X)), "value of a policy: the mean over prompts"),
         Given("in-ball", leq(CHI2_X, epsilon**2), "it lies in the ball", "assumption"),
         Given("regret", eq(REGRET, J_EXPERT - J_HAT), "what the learner loses"),
@@ -145,7 +167,7 @@ VF_LOWER_PROOF = Derivation(
         Step(
             "value-in-ball",
             leq(_J_X, MU_X + SIGMA_X * epsilon),
-            Apply("chi2-expert", "value", {J: _J_X, mu: MU_X, sigma: SIGMA_X, CHI2: CHI2_X}, ("in-ball",)),
+            _BEST.rule(("in-ball",), _ANY_POLICY),
             "on each prompt",
         ),
         Step(
@@ -305,8 +327,9 @@ AGREE = Random("A", "di")
 KEEP, DROP = Random("T", "di", nonnegative=True), Random("U", "di", nonnegative=True)
 #: The lesser of A and K; the greater of A and K + 1.
 LOW, HIGH = Random("A_low", "di"), Random("A_high", "di")
-#: Kept likelihoods, numbered; y = artanh epsilon; the slope of the tail's exponent; the likelihood of k agreements.
-KEPT = sympy.IndexedBase(Random("Lambda_kept", "d"))
+#: Kept likelihoods, numbered, their second moment; y = artanh epsilon; the slope of the tail's exponent; the
+#: likelihood of k agreements.
+KEPT, V_KEPT = sympy.IndexedBase(Random("Lambda_kept", "d")), Random("V_kept", "d", nonnegative=True)
 y, v = sympy.symbols("y v", nonnegative=True)
 _k = sympy.Symbol("k", integer=True, nonnegative=True)
 _kept_sum = sympy.Sum(SIGNS[_j] * KEPT[_j], (_j, 1, M))
@@ -314,7 +337,7 @@ _TWO_REPLY = sigma * mean("t", u * F)
 _KEPT_WEIGHT, _CUT_WEIGHT = mean("i", SIGN * LIKELIHOOD * KEEP), mean("i", SIGN * LIKELIHOOD * DROP)
 _cut = LIKELIHOOD * DROP * (sigma - SIGN * _TWO_REPLY)
 _cut_gain = sigma * mean("i", LIKELIHOOD * DROP) - mean("x", _CUT_WEIGHT * _TWO_REPLY)
-_kept_gain = sigma * sympy.sqrt(V / M) - mean("x", _KEPT_WEIGHT * _TWO_REPLY)
+_kept_gain = sigma * sympy.sqrt(V_KEPT / M) - mean("x", _KEPT_WEIGHT * _TWO_REPLY)
 _ratio = (1 + epsilon) ** _k * (1 - epsilon) ** (n - _k)
 
 
@@ -333,9 +356,13 @@ _within = LIKELIHOOD * _CAP - LIKELIHOOD**2 * KEEP
 _tail_exponent = n * (v + _shifted - _cosh) - v * (2 * K + 2)
 _factor = (1 + epsilon * A) * sympy.exp(v * (1 + A))
 
+_EXPERT_VALUE = Application(VF_LOWER, VF_LOWER_PROOF, "expert-value")
+_EXPERT_GIVENS = _EXPERT_VALUE.definitions()
+
 VF_LOWER_TRUNCATED_PROOF = Derivation(
     label="vf-lower-truncated",
     givens=(
+        *_EXPERT_GIVENS,
         Given("size", eq(M, sympy.exp(L)), "L = log M"),
         Given("regret", eq(REGRET, J_EXPERT - J_HAT), "what the learner loses"),
         Given(
@@ -352,7 +379,11 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         Given("sign-below", geq(1 - SIGN, 0), "and at most +1"),
         Given("either", eq(KEEP, 1 - DROP), "T and U are indicators of A <= K and of A > K:"),
         Given("numbered", eq(_KEPT_WEIGHT, _kept_sum / M), "the prior is uniform on M hypotheses"),
-        Given("second-moment", eq(V, sympy.Sum(KEPT[_j] ** 2, (_j, 1, M)) / M), "V is the mean square kept likelihood"),
+        Given(
+            "second-moment",
+            eq(V_KEPT, sympy.Sum(KEPT[_j] ** 2, (_j, 1, M)) / M),
+            "V_kept is the mean square kept likelihood",
+        ),
         Given(
             "codebook",
             eq(mean("x", SIGNS[_i] * SIGNS[_j]), sympy.KroneckerDelta(_i, _j)),
@@ -360,7 +391,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         ),
         Given(
             "exchange",
-            eq(mean("d", V), mean("i", mean("d", LIKELIHOOD**2 * KEEP))),
+            eq(mean("d", V_KEPT), mean("i", mean("d", LIKELIHOOD**2 * KEEP))),
             "T^2 = T; a finite mean and another exchanged",
         ),
         Given(
@@ -385,7 +416,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         Given("bound", information_bound_of(n, L, epsilon, K), "what B_K stands for"),
         Given("radius", AT_TANH, "the radius of the explicit form", "assumption"),
         Given("large-class", LARGE_CLASS, "the class is large for theta", "assumption"),
-        Given("y", eq(y, theta * sympy.sqrt(L / n)), "so epsilon = tanh y"),
+        Given("y", eq(y, theta * sympy.sqrt(L / n)), "so epsilon = tanh y", "auxiliary"),
         Given("cut-below", CUT_BELOW, "K agreements do not exceed the cut", "assumption"),
         Given("cut-above", CUT_ABOVE, "and K + 1 do", "assumption"),
         Given("low", leq(LOW, K), "A_low is the lesser of A and K,"),
@@ -408,7 +439,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         Step(
             "expert-value",
             eq(J_EXPERT, mean("x", MU_X) + epsilon * sigma),
-            Apply("vf-lower", "expert-value"),
+            _EXPERT_VALUE.rule((), _EXPERT_GIVENS),
             "all sigma_x equal",
         ),
         Step("rest-above", geq((1 - F) * u, 0), Combination(((u, "at-most-one"),)), "the best return"),
@@ -466,7 +497,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         ),
         Step(
             "spread",
-            eq(mean("x", _KEPT_WEIGHT**2), V / M),
+            eq(mean("x", _KEPT_WEIGHT**2), V_KEPT / M),
             Identity(("numbered", "parseval", "second-moment")),
             "what is kept weighs little on most prompts",
         ),
@@ -482,7 +513,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         Step(
             "kept-gain",
             geq(_kept_gain, 0),
-            Combination(((1, "alignment"), (sympy.sqrt(V / M), "norm")), ("spread",)),
+            Combination(((1, "alignment"), (sympy.sqrt(V_KEPT / M), "norm")), ("spread",)),
             "from what is kept, for given data",
         ),
         Step(
@@ -493,8 +524,8 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         ),
         Step(
             "root-out",
-            leq(mean("d", sympy.sqrt(V)), sympy.sqrt(mean("d", V))),
-            Use("jensen", {"space": "d", "f": V}),
+            leq(mean("d", sympy.sqrt(V_KEPT)), sympy.sqrt(mean("d", V_KEPT))),
+            Use("jensen", {"space": "d", "f": V_KEPT}),
             "a mean of roots",
         ),
         Step(
@@ -531,7 +562,7 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
             geq(
                 REGRET,
                 epsilon * sigma
-                - sigma * sympy.sqrt(mean("d", V) / M)
+                - sigma * sympy.sqrt(mean("d", V_KEPT) / M)
                 - sigma * mean("d", mean("i", LIKELIHOOD * DROP)),
             ),
             Combination(
@@ -607,19 +638,19 @@ VF_LOWER_TRUNCATED_PROOF = Derivation(
         ),
         Step(
             "second-moment-capped",
-            leq(mean("d", V), _CAP),
+            leq(mean("d", V_KEPT), _CAP),
             Combination(((1, "prior-within"),), ("exchange", "each-data-mass")),
             "second moment of what is kept",
         ),
         Step(
             "second-moment-real",
-            geq(mean("d", V), 0),
-            Use("positivity", {"space": "d", "f": V}),
+            geq(mean("d", V_KEPT), 0),
+            Use("positivity", {"space": "d", "f": V_KEPT}),
             "a mean of squares",
         ),
         Step(
             "root-capped",
-            leq(sympy.sqrt(mean("d", V)), sympy.sqrt(_CAP)),
+            leq(sympy.sqrt(mean("d", V_KEPT)), sympy.sqrt(_CAP)),
             Monotone(_ROOT, "second-moment-capped", ("second-moment-real",)),
             "and its root",
         ),
