@@ -92,7 +92,7 @@ GAP_REGRET_CLAIMS = (
         "closed-form",
         geq(GAP, CLOSED_FORM - SIMPLE_LOSS),
         "at epsilon^2 = L/(2n), inside the window of vf-lower",
-        (AT_HALF, WINDOW_START, WINDOW_END, CONCENTRATED, TWO_MEMBERS),
+        (AT_HALF, _VALID, WINDOW_START, WINDOW_END, CONCENTRATED, TWO_MEMBERS),
         (_sigma,),
     ),
     Claim(

@@ -138,7 +138,7 @@ VF_LOWER_CLAIMS = (
     Claim(
         "in-window",
         leq(_epsilon * _rho, _sigma),
-        "the closed form's experts are policies",
+        "the closed form's experts are policies on every prompt, if sigma_x = sigma on all",
         (AT_HALF, WINDOW_START),
         (_sigma,),
     ),
@@ -146,7 +146,7 @@ VF_LOWER_CLAIMS = (
         "closed-form",
         geq(REGRET, CLOSED_FORM),
         "at epsilon^2 = L/(2n)",
-        (AT_HALF, WINDOW_START, WINDOW_END),
+        (AT_HALF, leq(_epsilon * _rho, SIGMA_X), WINDOW_START, WINDOW_END),
         (_sigma,),
     ),
     Claim(

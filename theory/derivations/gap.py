@@ -187,7 +187,7 @@ GAP_REGRET_PROOF = Derivation(
         Step(
             "vf-closed",
             geq(REGRET, CLOSED_FORM),
-            _VF["closed-form"].rule(("at-half", "start", "end"), _REGRET_GIVENS),
+            _VF["closed-form"].rule(("at-half", "valid", "start", "end"), _REGRET_GIVENS),
             "the closed form",
         ),
         *_loss_steps("concentrated", "simple", SIMPLE_LOSS, "simple"),
@@ -219,7 +219,8 @@ _ON_LEVELS = {
     "truncated": Application(VF_LOWER_TRUNCATED, VF_LOWER_TRUNCATED_PROOF, "value", {SIGMA_X: sigma}),
 }
 _UNTRUNCATED = {
-    name: Application(VF_LOWER, VF_LOWER_PROOF, name, {rho: sigma, SIGMA_X: sigma}) for name in ("value", "closed-form")
+    name: Application(VF_LOWER, VF_LOWER_PROOF, name, {rho: sigma, SIGMA_X: sigma})
+    for name in ("value", "in-window", "closed-form")
 }
 
 #: Signs of the true and of the chosen hypothesis on a fresh prompt; their product on a prompt of the data.
@@ -402,9 +403,15 @@ GAP_BALL_PROOF = Derivation(
             "psi_M(2^-n)",
         ),
         Step(
+            "valid",
+            leq(epsilon * sigma, sigma),
+            _UNTRUNCATED["in-window"].rule(("at-half", "start"), _BALL_GIVENS),
+            "in its window the experts are policies",
+        ),
+        Step(
             "vf-closed",
             geq(REGRET, CLOSED_FORM),
-            _UNTRUNCATED["closed-form"].rule(("at-half", "start", "end"), _BALL_GIVENS),
+            _UNTRUNCATED["closed-form"].rule(("at-half", "valid", "start", "end"), _BALL_GIVENS),
             "the closed form at rho = sigma",
         ),
         Step(
