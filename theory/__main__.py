@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -265,7 +266,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(arguments, "format", None) == "table":
         arguments.format = "text"
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has seen enough; nothing more can be written, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (KeyError, ValueError) as error:
         print(f"python -m theory {arguments.command}: {error.args[0]}", file=sys.stderr)
         return 2

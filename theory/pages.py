@@ -26,6 +26,14 @@ EXAMPLE: dict[str, float] = {
     "eta": 0.1, "p_e": 1, "V": 10, "ell": 3, "gamma": 3,
 }  # fmt: skip
 
+#: Where another point says more.
+_ELSEWHERE: dict[str, dict[str, float]] = {
+    "expert-heterogeneity": {"sigma": 100},
+    "vb-upper-best-of-n": {"log2_M": 4, "n": 4096, "N": 8},
+    "gap-regret": {"H": 8192, "n": 8192, "log2_M": 32, "sigma": 4096, "c": 0.5},
+    "crossover-vf-wins": {"c": 0.015625, "log2_M": 32, "n": 64},
+}
+
 #: Optional symbols worth giving in the example.
 _WORTH = ("H", "n", "log2_M")
 
@@ -49,7 +57,7 @@ def _example(statement: Theorem) -> list[str]:
     if statement.evaluator is None:
         return ["It has no number of its own: it equates functionals of a tree of tokens.", ""]
     names = (*statement.required, *(name for name in _WORTH if name in statement.optional))
-    point = {name: EXAMPLE[name] for name in names}
+    point = {name: EXAMPLE[name] for name in names} | _ELSEWHERE.get(statement.label, {})
     words = " ".join(f"{name}={value:g}" for name, value in point.items())
     answer = statement.evaluate(**point)
     lines = [f"`python -m theory evaluate {statement.label} --set {words}`:", ""]

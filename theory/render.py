@@ -132,7 +132,8 @@ def listing(statements: Sequence[Theorem], form: str) -> str:
         rows = [f"| [{t.label}]({t.label}.md) | {t.kind} | {in_cell(t.bounds)} | {t.units} |" for t in statements]
         return "\n".join(["| label | kind | what is bounded | unit |", "|---|---|---|---|", *rows])
     if form == "latex":
-        return "\n".join(rf"\item[\texttt{{{t.label}}}] ({t.kind}) \({t.statement}\)" for t in statements)
+        items = [rf"\item[\texttt{{{t.label}}}] ({t.kind}) \({t.statement}\)" for t in statements]
+        return "\n".join([r"\begin{description}", *items, r"\end{description}"])
     return "\n".join(f"{t.label:22s} {t.kind:9s} {t.bounds}" for t in statements)
 
 
@@ -142,7 +143,7 @@ def shown_theorem(statement: Theorem, form: str, tightness: str = "") -> str:
     if form == "json":
         return json.dumps(data | ({"tightness": tightness} if tightness else {}), indent=1)
     if form == "latex":
-        claims = "\n".join(rf"\[ {c['latex']} \]  % {c['name']}" for c in data["claims"])
+        claims = "\n".join(rf"\[ {c['latex']} {_where_latex(c)}\]  % {c['name']}: {c['says']}" for c in data["claims"])
         return f"% {data['label']} ({data['kind']}): {data['bounds']}\n\\[ {data['statement']} \\]\n{claims}"
     if form == "markdown":
         return _theorem_markdown(data, tightness)
@@ -197,8 +198,7 @@ def shown_derivation(proof: Derivation, form: str) -> str:
     if form == "json":
         return json.dumps(data, indent=1)
     if form == "latex":
-        rows = [rf"{s['latex']} && \text{{{s['name']}: {s['by']}}} \\" for s in data["steps"]]
-        return "\n".join([f"% {data['label']}", r"\begin{align*}", *rows, r"\end{align*}"])
+        return _derivation_latex(data)
     if form == "markdown":
         return _derivation_markdown(data)
     lines = [f"{data['label']}: " + ", ".join(f"{count} {kind}" for kind, count in data["counts"].items() if count)]
@@ -207,6 +207,36 @@ def shown_derivation(proof: Derivation, form: str) -> str:
         grounds = f" of {', '.join(step['cites'])}" if step["cites"] else ""
         lines.append(f"  {i:2d}. {step['name']}: {step['text']}\n      by {step['by']}{grounds}   ({step['why']})")
     return "\n".join(lines)
+
+
+def _where_latex(claim: Mapping[str, Any]) -> str:
+    """The hypotheses of a claim, to stand behind it in a formula."""
+    conditions = [r["latex"] for r in claim["where"]]
+    conditions += [f"{LETTER_LATEX.get(symbol, symbol)} > 0" for symbol in claim["positive"]]
+    together = r",\ ".join(conditions)
+    return rf"\quad\text{{where }} {together} " if conditions else ""
+
+
+_SPECIAL = {"_": r"\_", "^": r"\^{}", "&": r"\&", "%": r"\%", "#": r"\#", "{": r"\{", "}": r"\}", "~": r"\~{}"}
+
+
+def _escaped(text: str) -> str:
+    """``text`` in LaTeX's text mode."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in text.replace("**", "^"))
+
+
+def _derivation_latex(data: Mapping[str, Any]) -> str:
+    """Two lists: what is given, and the steps with what each rests on."""
+    lines = [f"% {data['label']}", r"\begin{itemize}"]
+    for given in data["givens"]:
+        only = rf", if \({given['provided']['latex']}\)" if "provided" in given else ""
+        lines.append(rf"\item[{_escaped(given['name'])}] \({given['latex']}\){only} ({_escaped(given['why'])})")
+    lines += [r"\end{itemize}", r"\begin{enumerate}"]
+    for step in data["steps"]:
+        cites = f" of {', '.join(step['cites'])}" if step["cites"] else ""
+        lines.append(rf"\item \textbf{{{_escaped(step['name'])}}} ({_escaped(step['why'])}):")
+        lines.append(rf"\[ {step['latex']} \] by {_escaped(step['by'] + cites)}")
+    return "\n".join([*lines, r"\end{enumerate}"])
 
 
 def _derivation_markdown(data: Mapping[str, Any]) -> str:
