@@ -3,8 +3,12 @@
 ==================  ==========================================================================
 ``ranges``          ``1..512``, ``A..B:STEP``, ``A..BxFACTOR``, comma lists
 ``cells``           what a sweep is: configuration, rules for n and epsilon, one cell a horizon
+``mdp``             token MDPs as checked arrays; ``dynamic_programming`` solves them exactly,
+                    ``rollout`` samples them, ``enumeration`` lists all traces, ``ball_expert``
+                    finds the best policy of the chi-squared ball
 ``tasks``           the instances: what a data set tells a learner, sampled in JAX
 ``learners``        one method a file: from what the data tell to the value J
+``training``        learners that train on traces of a token MDP
 ``statistics``      means, standard errors, exponents and their bootstrap
 ``verdict``         bounds of :mod:`theory` laid over measured values
 ``store``           output directories: manifest, atomic tables, resumption

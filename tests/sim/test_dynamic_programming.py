@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mdps import KINDS, Floats, Kind, random_mdp, random_policy
 from scipy.optimize import minimize
 
+from mdps import KINDS, Floats, Kind, random_mdp, random_policy
 from sim.ball_expert import averaged_ball_expert, ball_expert, expert_policy, return_laws
 from sim.dynamic_programming import (
     Evaluation,

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mdps import KINDS, random_mdp, random_policy
 
+from mdps import KINDS, random_mdp, random_policy
 from sim.enumeration import expectation, traces
 from sim.mdp import TokenMDP, checked_policy, owners, require_float64, returns, told_apart
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from mdps import KINDS, Floats, Kind, random_mdp, random_policy
 
+from mdps import KINDS, Floats, Kind, random_mdp, random_policy
 from sim.dynamic_programming import Evaluation, evaluate, solve_time_law
 from sim.mdp import TokenMDP
 from sim.rollout import CHUNK, Outcomes, draw_solve_times, rollout, rollout_traces

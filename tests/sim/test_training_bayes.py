@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from token_trees import ball_policies, data_of, random_base, tree, tree_rewards
 
 from sim.dynamic_programming import mean_return
 from sim.enumeration import traces
@@ -27,6 +26,7 @@ from sim.training.problem import Problem, Settings
 from sim.training.search import density_policy, learned_law
 from sim.training.softmax_sft import softmax_sft
 from sim.training.top_c import top_c_density
+from token_trees import ball_policies, data_of, random_base, tree, tree_rewards
 
 MEMBERS, N = 4, 2
 

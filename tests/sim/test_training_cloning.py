@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from token_trees import ball_policies, random_base, tree, tree_rewards
 
 from sim.dynamic_programming import evaluate
 from sim.mdp import TokenMDP
@@ -20,6 +19,7 @@ from sim.training.problem import Problem, Settings, law_of_policy, value_of_law
 from sim.training.registry import values_over_keys
 from sim.training.softmax_sft import softmax_sft
 from theory.registry import theorem
+from token_trees import ball_policies, random_base, tree, tree_rewards
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from token_trees import random_base, tree
 
 from sim.enumeration import traces
 from sim.training.data import draw_base, draw_traces, exact_counts, flipped, kept, tally
 from sim.training.problem import Problem
+from token_trees import random_base, tree
 
 
 @pytest.fixture(autouse=True, scope="module")

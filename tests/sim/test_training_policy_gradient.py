@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from token_trees import random_base, tree, tree_rewards
 
 from sim.ball_expert import averaged_ball_expert
 from sim.dynamic_programming import chi2_divergence, kl_divergence
@@ -16,6 +15,7 @@ from sim.mdp import returns
 from sim.training.policy_gradient import penalty_of_ball, policy_gradient, regularised_value
 from sim.training.problem import Problem, Settings, law_of_policy, policy_of, tabular_features, value_of_law
 from sim.training.reinforce import reinforce
+from token_trees import random_base, tree, tree_rewards
 
 
 @pytest.fixture(autouse=True, scope="module")

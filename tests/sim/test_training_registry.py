@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from token_trees import ball_policies, random_base, tree, tree_rewards
 
 from sim.training.data import draw_base, draw_expert
 from sim.training.problem import Problem, Settings, law_of_policy, value_of_law
 from sim.training.registry import BATCH, LEARNERS, VERIFIERS, values_over_keys
 from theory.registry import theorems
+from token_trees import ball_policies, random_base, tree, tree_rewards
 
 SETTINGS = Settings(penalty=0.3, iterations=20, batch=16, rounds=2)
 

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from token_trees import random_base, tree, tree_rewards
 
 from sim.ball_expert import ball_expert, return_laws
 from sim.enumeration import Trace, traces
@@ -23,6 +22,7 @@ from sim.training.problem import Problem, Settings, law_of_policy, returns_of_ro
 from sim.training.search import density_policy, learned_law, searched_law, verifier_error
 from sim.training.top_c import top_c, top_c_density
 from theory.registry import theorem
+from token_trees import random_base, tree, tree_rewards
 
 
 @pytest.fixture(autouse=True, scope="module")
