@@ -17,11 +17,12 @@ from sim.statistics import Exponent, exponent, mean_and_error
 from sim.tasks.evidence import Evidence
 from sim.verdict import Side, Violation, bounds_of, wrong_sides
 
-__all__ = ["GAPS", "Report", "make_report"]
+__all__ = ["GAPS", "MINUEND", "SIDES", "Report", "make_report"]
 
 GAPS = ("vf_regret", "ball_gap", "free_gap")
-_MINUEND = {"vf_regret": "expert", "ball_gap": "vb-ball", "free_gap": "vb-top-c"}
-_SIDES = {
+#: The learner whose value a gap is over that of the verifier-free one, and the bounds on it (fields of CellBounds).
+MINUEND = {"vf_regret": "expert", "ball_gap": "vb-ball", "free_gap": "vb-top-c"}
+SIDES = {
     "vf_regret": ("vf_lower", "vf_upper"),
     "ball_gap": ("ball_gap_lower", "ball_gap_upper"),
     "free_gap": ("free_gap_lower", "free_gap_upper"),
@@ -73,7 +74,7 @@ def make_report(config: SweepConfig, chosen: Sequence[Learner], evidence: Eviden
     found: list[Violation] = []
     names = [learner.name for learner in chosen]
     cloned = next((name for name in ("vf-bayes", "vf-mle") if name in names), None)
-    measured = {gap: cloned is not None and _MINUEND[gap] in {*names, "expert"} for gap in GAPS}
+    measured = {gap: cloned is not None and MINUEND[gap] in {*names, "expert"} for gap in GAPS}
     samples: dict[str, list[NDArray[np.float64]]] = {gap: [] for gap in GAPS}
     inside: dict[str, list[bool]] = {gap: [] for gap in GAPS}
     for index in np.flatnonzero(finite):
@@ -115,10 +116,10 @@ def make_report(config: SweepConfig, chosen: Sequence[Learner], evidence: Eviden
         for gap in GAPS:
             if not measured[gap] or cloned is None:
                 continue
-            difference = values[_MINUEND[gap]] - values[cloned]
+            difference = values[MINUEND[gap]] - values[cloned]
             samples[gap].append(difference)
             mean, se = mean_and_error(difference)
-            lower, upper = (getattr(bounds, side) for side in _SIDES[gap])
+            lower, upper = (getattr(bounds, side) for side in SIDES[gap])
             gap_rows.append({
                 **shared,
                 "gap": gap,
@@ -137,7 +138,7 @@ def make_report(config: SweepConfig, chosen: Sequence[Learner], evidence: Eviden
         gap: exponent(H, n, config.log2_M, np.stack(samples[gap]), np.array(inside[gap]), config.seed)
         if samples[gap]
         else Exponent(
-            None, None, None, 0, 0, "needs a verifier-free learner" if cloned is None else f"needs {_MINUEND[gap]}"
+            None, None, None, 0, 0, "needs a verifier-free learner" if cloned is None else f"needs {MINUEND[gap]}"
         )
         for gap in GAPS
     }

@@ -14,7 +14,7 @@ from sim.tasks.codebook import collapsed_evidence, collapsed_tables, explicit_ev
 from sim.tasks.evidence import FIELDS, Evidence
 from sim.tasks.parity import parity_evidence
 
-__all__ = ["BATCH", "run_cells"]
+__all__ = ["BATCH", "collapsed_batch", "run_cells"]
 
 #: Cells in one batch, and trials in one call: the shapes of the one compiled program.
 BATCH = 32
@@ -33,8 +33,8 @@ def _explicit(cells: Sequence[Cell], support: int, trials: int) -> Evidence:
     return Evidence(*np.stack(rows, axis=1))
 
 
-def _collapsed(cells: Sequence[Cell], width: int, trials: int) -> Evidence:
-    """Evidence of one batch, arrays (cells, trials), in one call a block of trials; missing cells are padding."""
+def collapsed_batch(cells: Sequence[Cell], width: int, trials: int) -> Evidence:
+    """Evidence of at most ``BATCH`` cells, arrays (cells, trials), in one call a block of trials; missing: padding."""
     padded = [*cells, *[cells[-1]] * (BATCH - len(cells))]
     tables = collapsed_tables(padded, width)
     step = min(trials, TRIALS)
@@ -70,7 +70,7 @@ def run_cells(cells: Sequence[Cell], trials: int, output: Output | None, progres
         if table is not None:
             evidence = Evidence(*(table[field].to_numpy().reshape(len(batch), trials) for field in FIELDS))
         else:
-            evidence = _collapsed(batch, width, trials) if collapsed else _explicit(batch, support, trials)
+            evidence = collapsed_batch(batch, width, trials) if collapsed else _explicit(batch, support, trials)
             if output:
                 output.write_table(f"shards/{name}", _as_table(batch, evidence))
         found.append(np.stack(evidence))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.verdict import ROUNDING
 
-__all__ = ["Exponent", "exponent", "mean_and_error"]
+__all__ = ["Exponent", "exponent", "mean_and_error", "power_of"]
 
 IDENTIFIED = 1.5  # horizons with n >= 1.5 log2 M enter
 FEWEST = 5
@@ -57,24 +57,42 @@ def exponent(
     seed: int,
 ) -> Exponent:
     """Exponent of ``gaps`` (horizons, trials), tokens, against ``H`` (horizons,); ``inside`` the window of validity."""
-    mean, se = mean_and_error(gaps)
-    use = (n >= IDENTIFIED * log2_M) & (mean > 0.0)
+    reason = f"n >= {IDENTIFIED} log2 M and a positive gap"
+    return power_of(H, gaps, n >= IDENTIFIED * log2_M, inside, ROUNDING * H, seed, reason)
+
+
+def power_of(
+    x: NDArray[np.float64],
+    samples: NDArray[np.float64],
+    enters: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    rounding: NDArray[np.float64],
+    seed: int,
+    condition: str,
+) -> Exponent:
+    """Exponent of ``samples`` (points, trials) against ``x`` (points,), over the points that ``enters`` admits.
+
+    ``rounding`` (points,) is added to the squared error; ``condition`` says in words what admits a point.
+    """
+    mean, se = mean_and_error(samples)
+    use = enters & (mean > 0.0)
     count, valid = int(use.sum()), int((use & inside).sum())
     if count < FEWEST:
-        reason = f"{count} horizons with n >= {IDENTIFIED} log2 M and a positive gap, expected at least {FEWEST}"
-        return Exponent(None, None, None, count, valid, reason)
-    x, kept = np.log(H[use]), gaps[use]
-    weights = 1.0 / (se[use] ** 2 + (ROUNDING * H[use]) ** 2)
+        return Exponent(
+            None, None, None, count, valid, f"{count} horizons with {condition}, expected at least {FEWEST}"
+        )
+    logs, kept = np.log(x[use]), samples[use]
+    weights = 1.0 / (se[use] ** 2 + rounding[use] ** 2)
     weights /= weights.sum()
-    estimate = _slopes(x, np.log(mean[use]), weights)
+    estimate = _slopes(logs, np.log(mean[use]), weights)
     rng = np.random.default_rng([seed, 0x5EED])
-    trials = gaps.shape[1]
+    trials = samples.shape[1]
     draws = rng.multinomial(trials, np.full(trials, 1.0 / trials), size=RESAMPLES) / trials
     means = draws @ kept.T
     positive = means > 0.0
     enough = positive.sum(axis=1) >= 2
-    logs, weighted = np.log(np.where(positive, means, 1.0)), np.where(positive, weights, 0.0)
-    resampled = _slopes(x, logs[enough], weighted[enough])
+    log_means, weighted = np.log(np.where(positive, means, 1.0)), np.where(positive, weights, 0.0)
+    resampled = _slopes(logs, log_means[enough], weighted[enough])
     if resampled.size < RESAMPLES // 2:
         reason = f"{RESAMPLES - resampled.size} of {RESAMPLES} resamples have no two positive gaps: no interval"
         return Exponent(float(estimate), None, None, count, valid, reason)

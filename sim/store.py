@@ -157,8 +157,11 @@ class Output:
         with self.atomic(name) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
-    def read_shard(self, name: str, rows: int, columns: Sequence[str]) -> pa.Table | None:
-        """The finished shard ``name``; ``None`` if it is absent or unreadable (said on stderr), to be recomputed."""
+    def read_shard(self, name: str, rows: int | None, columns: Sequence[str]) -> pa.Table | None:
+        """The finished shard ``name``; ``None`` if it is absent or unreadable (said on stderr), to be recomputed.
+
+        ``rows`` is how many it should have, if that is known.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -170,8 +173,9 @@ class Output:
         except (OSError, pa.ArrowException) as error:
             print(f"{file}: unreadable, computed again ({error})", file=sys.stderr)
             return None
-        if table.num_rows != rows or table.column_names != list(columns):
-            print(f"{file}: not the {rows} rows of {', '.join(columns)}; computed again", file=sys.stderr)
+        if rows not in (None, table.num_rows) or table.column_names != list(columns):
+            shape = f"{rows} rows" if rows is not None else "table"
+            print(f"{file}: not the {shape} of {', '.join(columns)}; computed again", file=sys.stderr)
             return None
         return table
 

@@ -1,5 +1,8 @@
 """``python -m sim.sweep``: VF regret, ball gap and free gap against the horizon, beside their bounds.
 
+With ``--experiment NAME`` one of the named experiments of :mod:`sim.experiments`; every other option then replaces the
+setting of that name, if the experiment has it.
+
 Exit codes: 0 ok, 1 internal, 2 usage, 3 some cells failed (results kept), 4 a bound was violated, 130 interrupted
 (run again with --resume).
 """
@@ -12,10 +15,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.experiments.registry import EXPERIMENTS
 from theory.usage import OneLineParser
 
 if TYPE_CHECKING:
@@ -29,6 +33,21 @@ __all__ = ["main"]
 
 _IMPORTED = time.perf_counter()
 
+#: The options that decide numbers, with what they are in a sweep of the horizon.
+_DEFAULTS: Mapping[str, Any] = {
+    "horizon": "1..512",
+    "rule": "n=H",
+    "instance": "codebook",
+    "law": "two-point",
+    "s": 0.5,
+    "log2_M": 64,
+    "epsilon": "capacity:1",
+    "seeds": 256,
+    "seed": 0,
+    "learners": "all",
+    "N": 16,
+}
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
@@ -37,27 +56,22 @@ def _parser() -> argparse.ArgumentParser:
         "with lower and upper bounds, fitted exponents and a figure.",
     )
     add = parser.add_argument
-    add(
-        "--horizon",
-        default="1..512",
-        metavar="RANGE",
-        help="A..B, A..B:STEP, A..BxFACTOR or a comma list (default 1..512)",
-    )
-    add("--rule", default="n=H", help="traces at each horizon: n=C, n=C*H or n=C*H^p, rounded up (default n=H)")
-    add("--instance", default="codebook", metavar="NAME", help="codebook (default) or parity")
-    add("--law", default="two-point", metavar="NAME", help="two-point (default), symmetric-two-point or uniform")
-    add("--s", type=float, default=0.5, help="sigma/H of symmetric-two-point, in [1e-6, 0.5] (default 0.5)")
-    add("--log2-M", type=int, default=64, metavar="BITS", help="size of the classes in bits (default 64)")
+    add("--experiment", metavar="NAME", help=f"{', '.join(EXPERIMENTS)}; options replace its frozen settings")
+    add("--horizon", metavar="RANGE", help="A..B, A..B:STEP, A..BxFACTOR or a comma list (default 1..512)")
+    add("--rule", help="traces at each horizon: n=C, n=C*H or n=C*H^p, rounded up (default n=H)")
+    add("--instance", metavar="NAME", help="codebook (default) or parity")
+    add("--law", metavar="NAME", help="two-point (default), symmetric-two-point or uniform")
+    add("--s", type=float, help="sigma/H of symmetric-two-point, in [1e-6, 0.5] (default 0.5)")
+    add("--log2-M", type=int, metavar="BITS", help="size of the classes in bits (default 64)")
     add(
         "--epsilon",
-        default="capacity:1",
         metavar="RULE",
-        help="optimal, capacity:A (epsilon^2 = A log M / n) or a number",
+        help="optimal, capacity:A (epsilon^2 = A log M / n, default capacity:1) or a number",
     )
-    add("--seeds", type=int, default=256, help="independent data sets a horizon (default 256)")
-    add("--seed", type=int, default=0, help="root of all random numbers (default 0)")
-    add("--learners", default="all", metavar="LIST", help="comma list (default all)")
-    add("--N", type=int, default=16, help="draws of best-of-N (default 16)")
+    add("--seeds", type=int, help="independent data sets a horizon (default 256)")
+    add("--seed", type=int, help="root of all random numbers (default 0)")
+    add("--learners", metavar="LIST", help="comma list (default all)")
+    add("--N", type=int, help="draws of best-of-N (default 16)")
     add("--out", type=Path, metavar="DIR", help="directory for manifest, tables, summary and figure")
     add("--resume", action="store_true", help="go on in a directory that this configuration began")
     add("--format", choices=("table", "json"), default="table", help="standard output (default table)")
@@ -175,33 +189,44 @@ def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learne
     return 4 if report.violations else 3 if report.failed else 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    arguments = _parser().parse_args(argv)
+def _sweep(arguments: argparse.Namespace, given: Mapping[str, Any]) -> Callable[[], int]:
+    """The sweep of the horizon that is asked for, to be called for the exit code. Raises ``ValueError``."""
     from sim.cost import HOUR, estimated_seconds
     from sim.store import Output
 
+    config, chosen = _configuration(argparse.Namespace(**{**_DEFAULTS, **given}))
+    cells = config.cells()
+    estimate = estimated_seconds(cells, config.seeds)
+    if arguments.dry_run:
+        plan = {"cells": len(cells), "estimated_seconds": round(estimate, 1), "config": config.as_dict()}
+        text = f"{len(cells)} cells, {config.seeds} data sets each, about {estimate:.0f} s"
+        return lambda: print(json.dumps(plan) if arguments.format == "json" else text) or 0
+    if estimate > HOUR and not arguments.yes:
+        raise ValueError(f"estimated time {estimate / HOUR:.1f} h: expected at most an hour, or --yes")
+    output = Output.open(arguments.out, config.as_dict(), arguments.resume) if arguments.out else None
+    return lambda: _run(arguments, config, chosen, output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    given = {name: value for name in _DEFAULTS if (value := getattr(arguments, name)) is not None}
     try:
-        config, chosen = _configuration(arguments)
-        cells = config.cells()
-        estimate = estimated_seconds(cells, config.seeds)
-        if arguments.dry_run:
-            plan = {"cells": len(cells), "estimated_seconds": round(estimate, 1), "config": config.as_dict()}
-            text = f"{len(cells)} cells, {config.seeds} data sets each, about {estimate:.0f} s"
-            print(json.dumps(plan) if arguments.format == "json" else text)
-            return 0
-        if estimate > HOUR and not arguments.yes:
-            raise ValueError(f"estimated time {estimate / HOUR:.1f} h: expected at most an hour, or --yes")
         if arguments.resume and arguments.out is None:
             raise ValueError("--resume: expected --out DIR")
-        output = Output.open(arguments.out, config.as_dict(), arguments.resume) if arguments.out else None
+        if arguments.experiment is None:
+            job = _sweep(arguments, given)
+        else:
+            from sim.experiments.command import prepared
+
+            job = prepared(arguments, given)
     except ValueError as error:
         print(f"python -m sim.sweep: {error}", file=sys.stderr)
         return 2
     try:
-        return _run(arguments, config, chosen, output)
+        return job()
     except KeyboardInterrupt:
-        advice = "; finished batches are kept, run again with --resume" if output else ""
+        advice = "; finished batches are kept, run again with --resume" if arguments.out else ""
         print(f"python -m sim.sweep: interrupted{advice}", file=sys.stderr)
         return 130
 

@@ -23,7 +23,7 @@ from theory.verifier import erm_success_parity
 from theory.verifier_based import VB_UPPER_BEST_OF_N, VB_UPPER_TOP_C
 from theory.verifier_free import VF_UPPER
 
-__all__ = ["ROUNDING", "STANDARD_ERRORS", "CellBounds", "Side", "Violation", "bounds_of", "wrong_sides"]
+__all__ = ["ROUNDING", "STANDARD_ERRORS", "CellBounds", "Side", "Violation", "beyond", "bounds_of", "wrong_sides"]
 
 STANDARD_ERRORS = 5.0
 ROUNDING = 1e-9  # of H
@@ -141,13 +141,25 @@ def wrong_sides(
     level of 5 standard errors (e^-15) move the mean by at most 15/S of the way to the end of the reach.
     """
     mean, se = float(samples.mean()), float(samples.std(ddof=1) / math.sqrt(samples.size))
-    slack = STANDARD_ERRORS * se + ROUNDING * cell.H
-    unseen = min(UNSEEN_LOG_ODDS / samples.size, 1.0)
+    found = beyond(mean, se, samples.size, reach, ROUNDING * cell.H, lower, upper)
+    return [Violation(cell.H, quantity, side.label, side.bound, mean, se, resolved) for side, resolved in found]
+
+
+def beyond(
+    mean: float,
+    se: float,
+    trials: int,
+    reach: tuple[float, float],
+    rounding: float,
+    lower: Side | None,
+    upper: Side | None,
+) -> list[tuple[Side, bool]]:
+    """Proven sides that a mean lies beyond, each with whether that is resolved; ``trials`` = 0: the mean is exact."""
+    slack = STANDARD_ERRORS * se + rounding
+    unseen = min(UNSEEN_LOG_ODDS / trials, 1.0) if trials else 0.0
     found = []
     if lower is not None and lower.proven and mean < lower.bound - slack:
-        resolved = mean + unseen * (reach[1] - mean) < lower.bound - slack
-        found.append(Violation(cell.H, quantity, lower.label, lower.bound, mean, se, resolved))
+        found.append((lower, mean + unseen * (reach[1] - mean) < lower.bound - slack))
     if upper is not None and upper.proven and mean > upper.bound + slack:
-        resolved = mean - unseen * (mean - reach[0]) > upper.bound + slack
-        found.append(Violation(cell.H, quantity, upper.label, upper.bound, mean, se, resolved))
+        found.append((upper, mean - unseen * (mean - reach[0]) > upper.bound + slack))
     return found

@@ -119,6 +119,13 @@ def scaling(bound: sympy.Expr, exponent: sympy.Expr) -> Relation:
     return eq(at_scaled, scale**exponent * at)
 
 
+def exponent_of(claims: tuple[Claim, ...], of_sigma: float, of_n: float) -> float:
+    """The power of H that the claim called ``exponent`` says, where sigma ~ H^of_sigma and n ~ H^of_n."""
+    factors = sympy.Mul.make_args(_of(claims, "exponent").relation.rhs)
+    power = next(factor.as_base_exp()[1] for factor in factors if factor.as_base_exp()[0] == scale)
+    return float(power.subs({alpha: of_sigma, nu: of_n}))
+
+
 VF_LOWER_CLAIMS = (
     Claim(
         "expert-is-policy",
