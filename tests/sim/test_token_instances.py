@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -20,13 +19,7 @@ from theory.crossover import vb_random_loss, vf_cloning_value, vf_loss
 
 LAWS = [("two-point", 0.5, 16), ("symmetric-two-point", 0.25, 16), ("uniform", 0.5, 16)]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile() -> Iterator[None]:
-    """Every shape is another program that runs for a moment: no time is spent on making it fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 
 def cell(instance: str, k: int, law: str, s: float, H: int, epsilon: float) -> Cell:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -72,13 +71,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 KAPPAS = (0.0, 0.05, 0.5, 3.0, 100.0)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile() -> Iterator[None]:
-    """Every shape is another program that runs for a moment: no time is spent on making it fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 
 @functools.cache

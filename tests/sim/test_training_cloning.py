@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -21,19 +20,7 @@ from sim.training.softmax_sft import softmax_sft
 from theory.registry import theorem
 from token_trees import ball_policies, random_base, tree, tree_rewards
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile() -> Iterator[None]:
-    """Nearly all of the time is compilation, of programs that run for a moment."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 def problem_of(seed: int, kappa: float = 0.5, members: int = 8, by_step: bool = False) -> Problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax
 import numpy as np
 import pytest
@@ -13,19 +11,7 @@ from sim.training.data import draw_base, draw_traces, exact_counts, flipped, kep
 from sim.training.problem import Problem
 from token_trees import random_base, tree
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile() -> Iterator[None]:
-    """Nearly all of the time is compilation, of programs that run for a moment."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -17,11 +16,7 @@ from token_trees import ball_policies, random_base, tree, tree_rewards
 
 SETTINGS = Settings(penalty=0.3, iterations=20, batch=16, rounds=2)
 
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module")
