@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from theory.usage import OneLineParser
 
-__all__ = ["main"]
+__all__ = ["FIGURES", "main"]
+
+#: Name of a figure -> the module that draws it and the files it reads.
+FIGURES = {
+    "gap": ("figures.gap", ("gaps.parquet", "summary.json", "manifest.json")),
+    "phase": ("figures.phase", ("summary.json", "manifest.json")),
+    "crossover": ("figures.crossover", ("results.parquet", "summary.json", "manifest.json")),
+    **dict.fromkeys(
+        ("heterogeneity", "scaling-n", "compute", "kappa", "label-noise", "parity-cost", "planted-horizon"),
+        ("figures.curves", ("results.parquet", "manifest.json")),
+    ),
+}
+
+
+def _drawer(name: str) -> Callable[[Path, Path], list[Path]]:
+    module = importlib.import_module(FIGURES[name][0])
+    draw: Callable[[Path, Path], list[Path]] = module.draw
+    return partial(module.draw, name) if FIGURES[name][0] == "figures.curves" else draw
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = OneLineParser(prog="python -m figures", description="Draw a figure from stored tables.")
-    parser.add_argument("name", choices=("gap",), help="gap: regrets and gaps against the horizon, with their bounds")
+    parser.add_argument(
+        "name",
+        choices=tuple(FIGURES),
+        metavar="NAME",
+        help=f"gap: regrets and gaps of a sweep against the horizon; or an experiment: {', '.join([*FIGURES][1:])}",
+    )
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="output directory of the sweep")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write PNG and SVG (default: the results)")
     arguments = parser.parse_args(argv)
-    for name in ("gaps.parquet", "summary.json", "manifest.json"):
+    for name in FIGURES[arguments.name][1]:
         if not (arguments.results / name).is_file():
             print(f"python -m figures: {arguments.results}: has no {name}, expected a sweep's output", file=sys.stderr)
             return 2
-    from figures.gap import draw
-
     try:
-        written = draw(arguments.results, arguments.out or arguments.results)
+        written = _drawer(arguments.name)(arguments.results, arguments.out or arguments.results)
     except OSError as error:
         print(f"python -m figures: --out {arguments.out}: cannot be written ({error.strerror})", file=sys.stderr)
         return 2

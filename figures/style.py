@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["COLUMN", "LOWER_HATCH", "UPPER_HATCH", "colours", "save", "style"]
+__all__ = ["COLUMN", "LOWER_HATCH", "MARKERS", "UPPER_HATCH", "colours", "save", "style"]
 
 COLUMN = 3.4  # inches, one column of a two-column page
 LOWER_HATCH = "////"  # where a lower bound says nothing
 UPPER_HATCH = "....."  # where an upper bound says nothing
+MARKERS = "osD^v<>Pphd"  # beside colours, for whoever cannot tell them
 
 
 def colours() -> list[str]:

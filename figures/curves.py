@@ -1,0 +1,158 @@
+"""Measured quantities against one axis, a line a method: the plain figure of a named experiment.
+
+Table: ``results.parquet`` of ``python -m sim.sweep --experiment NAME --out DIR``. One panel for each quantity and each
+value of the other axes; means with 95% intervals of sampling, exact values as lines without them. A bound is drawn, in
+its method's colour, only where it is valid: lower dashed, upper dotted. Predictions, which no theorem proves there, are
+dash-dotted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from figures.style import COLUMN, MARKERS, colours, save, style
+
+__all__ = ["CURVES", "Curves", "draw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What is drawn of one experiment: the axis, the quantities, the axes that make panels of their own."""
+
+    x: str
+    x_label: str
+    quantities: dict[str, str]  # with the label of the vertical axis
+    panels_by: tuple[str, ...] = ()
+    x_scale: str = "linear"
+    y_scale: str = "linear"
+    ncols: int = 1
+
+
+#: Name of the experiment -> what is drawn of it.
+CURVES = {
+    "heterogeneity": Curves(
+        "sigma",
+        r"heterogeneity $\sigma$ [tokens]",
+        {"J": "$J$ [tokens]", "regret": "regret [tokens]"},
+    ),
+    "scaling-n": Curves("n", "traces $n$", {"regret": "regret [tokens]"}, ("task",), x_scale="log", y_scale="symlog"),
+    "compute": Curves(
+        "length",
+        "length $h$ of a trace [tokens]",
+        {"solved": "probability solved"},
+        ("mixture", "accounting"),
+        x_scale="log",
+        ncols=2,
+    ),
+    "kappa": Curves("kappa", r"radius $\kappa$", {"J": "$J$ [tokens]"}, ("task",), x_scale="log"),
+    "label-noise": Curves("eta", r"labels flipped, $\eta$", {"regret": "regret [tokens]"}, ("task",)),
+    "parity-cost": Curves("k", r"$k=\log_2M$", {"seconds": "time to learn [s]"}, x_scale="log", y_scale="log"),
+    "planted-horizon": Curves(
+        "horizon",
+        "token budget $H$ [tokens]",
+        {"J": "$J$ [tokens]", "regret": "regret [tokens]"},
+        x_scale="log",
+        y_scale="symlog",
+    ),
+}
+
+Rows = list[dict[str, Any]]
+
+
+def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, str, Rows]]:
+    """Title, label of the vertical axis and rows of each panel, in the order of the table."""
+    for quantity, label in curves.quantities.items():
+        of_quantity = [row for row in rows if row["quantity"] == quantity]
+        for values in dict.fromkeys(tuple(row[name] for name in curves.panels_by) for row in of_quantity):
+            mine = [row for row in of_quantity if tuple(row[name] for name in curves.panels_by) == values]
+            yield ", ".join(str(value) for value in values), label, mine
+
+
+def _line(axes: Any, curves: Curves, rows: Rows, colour: str, mark: str) -> None:
+    def column(name: str) -> Any:
+        return np.array([row[name] for row in rows], dtype=np.float64)
+
+    x, mean, se = column(curves.x), column("mean"), column("se")
+    axes.errorbar(x, mean, 1.96 * se, fmt=mark, ls="-", ms=2.8, lw=0.8, color=colour, mew=0.5, mfc="white")
+    for side, dashes in (("lower", "--"), ("upper", ":")):
+        valid = np.array([row[f"bound_{side}_valid"] for row in rows], dtype=bool)
+        if valid.any():
+            axes.plot(x, np.where(valid, column(f"bound_{side}"), np.nan), color=colour, ls=dashes, lw=0.9)
+    prediction = column("prediction")
+    if np.isfinite(prediction).any():
+        axes.plot(x, prediction, color=colour, ls="-.", lw=0.7)
+
+
+def _panel(axes: Any, curves: Curves, title: str, label: str, rows: Rows, looks: dict[str, tuple[str, str]]) -> None:
+    for method, (colour, mark) in looks.items():
+        mine = sorted((row for row in rows if row["method"] == method), key=lambda row: float(row[curves.x]))
+        if mine:
+            _line(axes, curves, mine, colour, mark)
+    axes.set_xscale(curves.x_scale)
+    if curves.y_scale == "symlog":
+        sizes = np.abs([row["mean"] for row in rows])
+        largest = float(sizes.max(initial=0.0))
+        axes.set_yscale("symlog", linthresh=max(largest * 1e-3, 1e-9))
+    else:
+        axes.set_yscale(curves.y_scale)
+    axes.set(xlabel=curves.x_label, ylabel=label)
+    if title:
+        axes.set_title(title, loc="left")
+
+
+def _key(figure: Any, looks: dict[str, tuple[str, str]], rows: Rows) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=mark, ms=2.8, lw=0.8, mfc="white", label=method)
+        for method, (colour, mark) in looks.items()
+    ]
+    drawn = {
+        "lower bound": ("--", any(row["bound_lower_valid"] for row in rows)),
+        "upper bound": (":", any(row["bound_upper_valid"] for row in rows)),
+        "prediction, not proved here": ("-.", any(np.isfinite(row["prediction"]) for row in rows)),
+    }
+    handles += [Line2D([], [], color="0.35", ls=ls, lw=0.9, label=name) for name, (ls, used) in drawn.items() if used]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=2.2, columnspacing=1.0)
+
+
+def draw(name: str, results: Path, directory: Path) -> list[Path]:
+    """Draw ``NAME.png`` and ``NAME.svg`` from the table in ``results``; return what was written."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    import pyarrow.parquet as pq
+
+    curves = CURVES[name]
+    rows = [
+        row for row in pq.read_table(results / "results.parquet").to_pylist() if row["quantity"] in curves.quantities
+    ]
+    config = json.loads((results / "manifest.json").read_text())["config"]
+    methods = dict.fromkeys(row["method"] for row in rows)
+    looks = {m: (colours()[i % 10], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
+    panels = list(_panels(curves, rows))
+    height = -(-len(panels) // curves.ncols)
+    with style():
+        figure, grid = plt.subplots(
+            height,
+            curves.ncols,
+            figsize=(COLUMN * curves.ncols, 0.6 + 0.09 * len(looks) + 2.0 * height),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, (title, label, mine) in zip(grid.flat, panels, strict=False):
+            _panel(axes, curves, title, label, mine, looks)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        _key(figure, looks, rows)
+        figure.suptitle(f"experiment {name}, seed {config['seed']}", fontsize=7)
+        written = save(figure, directory, name)
+        plt.close(figure)
+    return written
