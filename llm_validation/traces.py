@@ -1,0 +1,99 @@
+r"""Sampled traces of one or several models: what the diagnosis is computed from.
+
+A trace answers problem x in ``tokens`` tokens and is ``correct`` or not. At token budget H its return is
+
+.. math:: R=\text{correct}\cdot(H-\text{tokens}+1)^+\in\{0,..,H\},
+
+the tokens left once solved. A trace cut off before it answered is *truncated* (censored): its return at a budget above
+the cut is unknown, at or below the cut it is 0. Where nothing is known of tokens H = 1 and R is 0 or 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Group", "TraceError", "Traces"]
+
+
+class TraceError(ValueError):
+    """Traces that cannot be used; the message is one line that names the file, the value and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Traces that are diagnosed together: one run of one model."""
+
+    model: str
+    run_id: str
+
+    def __str__(self) -> str:
+        """``model/run``, or whichever is known."""
+        return " ".join(part for part in (self.model, self.run_id) if part) or "all traces"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traces:
+    """N traces as columns (N,). Build with :func:`llm_validation.reading.read_traces` or directly."""
+
+    problem: NDArray[np.int64]  # number of the problem
+    problems: tuple[str, ...]  # their names
+    group: NDArray[np.int64]  # number of the run
+    groups: tuple[Group, ...]
+    correct: NDArray[np.float64]  # 1, 0, or NaN where it is not known
+    tokens: NDArray[np.float64]  # until the answer, or until it was cut off; NaN where not known
+    truncated: NDArray[np.bool_]
+    score: NDArray[np.float64]  # of a verifier; NaN where there is none
+    text: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()  # what was assumed when they were read
+
+    def __post_init__(self) -> None:
+        """Raises :class:`TraceError` if columns differ in length or hold values they cannot."""
+        size = self.problem.size
+        columns = {"group": self.group, "correct": self.correct, "tokens": self.tokens, "truncated": self.truncated}
+        for name, column in (*columns.items(), ("score", self.score)):
+            if column.shape != (size,):
+                raise TraceError(f"{name}: {column.shape[0]} values, expected one for each of {size} traces")
+        known = self.correct[~np.isnan(self.correct)]
+        if not np.isin(known, (0.0, 1.0)).all():
+            bad = known[~np.isin(known, (0.0, 1.0))][0]
+            raise TraceError(f"correct = {bad:g}: expected 0 or 1")
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return int(self.problem.size)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the tokens of any trace are known."""
+        return bool(np.isfinite(self.tokens).any())
+
+    def where(self, keep: NDArray[np.bool_]) -> Traces:
+        """The traces that ``keep`` (N,) admits; numbers of problems and runs stay."""
+        changed: dict[str, Any] = {
+            name: getattr(self, name)[keep] for name in ("problem", "group", "correct", "tokens", "truncated", "score")
+        }
+        return dataclasses.replace(self, **changed, text=None if self.text is None else self.text[keep])
+
+    def by_group(self) -> Iterator[tuple[Group, Traces]]:
+        """Every run with its traces, in order of first appearance."""
+        for number, group in enumerate(self.groups):
+            yield group, self.where(self.group == number)
+
+    def returns(self, horizon: int) -> NDArray[np.float64]:
+        """R at budget ``horizon``, (N,), tokens; NaN where it is not known.
+
+        Unknown are traces whose correctness is, correct ones whose tokens are, and truncated ones that were cut off
+        below the budget. Where no tokens are known at all correct traces solve at the first.
+        """
+        spent = self.tokens if self.has_tokens else np.ones(self.size)
+        left = np.maximum(horizon - spent + 1.0, 0.0)
+        gain = np.where(self.correct == 0.0, 0.0, self.correct * left)
+        cut = self.truncated & (self.correct != 1.0)
+        return np.where(cut, np.where(self.tokens >= horizon, 0.0, np.nan), gain)
