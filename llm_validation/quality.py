@@ -1,0 +1,159 @@
+"""What is wrong with the traces, before anything is concluded from them.
+
+Each check that finds something is a :class:`Finding`: what, how many, and what it does to the numbers. ``serious`` ones
+can turn a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_validation.traces import Traces
+
+__all__ = ["CAP_SHARE", "FEW_SAMPLES", "Finding", "at_a_cap", "quality"]
+
+#: Samples of a problem below which its own spread is hardly known.
+FEW_SAMPLES = 8
+#: Share of a run's traces of exactly the largest length, from which on that length is taken for a cap.
+CAP_SHARE = 0.01
+#: Lengths of text, characters, below which a whole trace is a placeholder.
+PLACEHOLDER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found: ``count`` traces (or problems, as ``says`` tells)."""
+
+    name: str
+    count: int
+    says: str
+    serious: bool = False
+
+
+def at_a_cap(traces: Traces) -> NDArray[np.bool_]:
+    """Traces (N,) of exactly the largest length of their run, where at least 1% of the run's, and 2, have it.
+
+    A provider's cap shows as a pile of traces at one length, whether or not it said that they were cut off.
+    """
+    piled = np.zeros(traces.size, dtype=bool)
+    for number in range(len(traces.groups)):
+        mine = (traces.group == number) & np.isfinite(traces.tokens)
+        if mine.sum() < 2:
+            continue
+        longest = mine & (traces.tokens == traces.tokens[mine].max())
+        if longest.sum() >= max(2, CAP_SHARE * mine.sum()) and np.unique(traces.tokens[mine]).size > 1:
+            piled |= longest
+    return piled
+
+
+def quality(traces: Traces, horizon: int) -> list[Finding]:
+    """Everything the checks find at budget ``horizon``, worst first."""
+    found = [finding for check in _CHECKS if (finding := check(traces, horizon)) is not None]
+    return sorted(found, key=lambda finding: not finding.serious)
+
+
+def _unlabelled(traces: Traces, horizon: int) -> Finding | None:
+    count = int(np.isnan(traces.correct).sum())
+    says = "traces of unknown correctness, left out"
+    return Finding("unlabelled", count, says, count > 0.05 * traces.size) if count else None
+
+
+def _cut_off(traces: Traces, horizon: int) -> Finding | None:
+    cut = traces.truncated & (traces.correct != 1.0)
+    count, below = int(cut.sum()), int((cut & ~(traces.tokens >= horizon)).sum())
+    says = f"traces cut off without a correct answer; {below} of them below the budget, of unknown return there"
+    return Finding("truncated", count, says, below > 0.01 * traces.size) if count else None
+
+
+def _capped(traces: Traces, horizon: int) -> Finding | None:
+    silent = at_a_cap(traces) & ~traces.truncated & (traces.correct != 1.0)
+    count = int(silent.sum())
+    says = "wrong traces piled at the longest length of their run and not marked as cut off: probably a cap"
+    return Finding("at a cap", count, says, count > 0.01 * traces.size) if count else None
+
+
+def _no_tokens(traces: Traces, horizon: int) -> Finding | None:
+    count = int(np.isnan(traces.tokens).sum())
+    if not count or not traces.has_tokens:
+        return Finding("no tokens", count, "traces without tokens: H = 1, returns are 0 or 1") if count else None
+    says = "traces without tokens among others that have them; correct ones are of unknown return"
+    return Finding("tokens missing", count, says, count > 0.05 * traces.size)
+
+
+def _over_budget(traces: Traces, horizon: int) -> Finding | None:
+    count = int((traces.tokens > horizon).sum())
+    return Finding("over budget", count, f"traces longer than H = {horizon}: their return is 0") if count else None
+
+
+def _few(traces: Traces, horizon: int) -> Finding | None:
+    counts = np.array(list(_per_problem(traces).values()))
+    single, few = int((counts < 2).sum()), int((counts < FEW_SAMPLES).sum())
+    if not few:
+        return None
+    says = f"of {counts.size} problems (per run) have fewer than {FEW_SAMPLES} labelled samples, {single} fewer than 2"
+    return Finding("few samples", few, says, few > 0.5 * counts.size)
+
+
+def _per_problem(traces: Traces) -> dict[tuple[int, int], int]:
+    """Labelled samples of each problem in each run in which it occurs."""
+    keys, inverse = np.unique(np.stack([traces.group, traces.problem]), axis=1, return_inverse=True)
+    counts = np.bincount(inverse.reshape(-1), weights=~np.isnan(traces.correct), minlength=keys.shape[1])
+    return {(int(g), int(p)): int(n) for (g, p), n in zip(keys.T, counts, strict=True)}
+
+
+def _constant(traces: Traces, horizon: int) -> Finding | None:
+    labelled = ~np.isnan(traces.correct)
+    if not labelled.any():
+        return None
+    keys = np.stack([traces.group, traces.problem])[:, labelled]
+    _, inverse = np.unique(keys, axis=1, return_inverse=True)
+    rates = np.bincount(inverse.reshape(-1), weights=traces.correct[labelled]) / np.bincount(inverse.reshape(-1))
+    never, always = int((rates == 0.0).sum()), int((rates == 1.0).sum())
+    says = f"of {rates.size} problems (per run) are answered alike by all samples: {never} never, {always} always right"
+    return Finding("constant problems", never + always, says) if never + always else None
+
+
+def _duplicates(traces: Traces, horizon: int) -> Finding | None:
+    if traces.text is None:
+        return None
+    seen: set[tuple[int, int, str]] = set()
+    count = 0
+    for key in zip(traces.group.tolist(), traces.problem.tolist(), traces.text, strict=True):
+        count += key in seen and key[2] is not None
+        seen.add(key)
+    says = "traces word for word like another of their problem: samples may not be independent"
+    return Finding("duplicates", count, says, count > 0.2 * traces.size) if count else None
+
+
+def _placeholders(traces: Traces, horizon: int) -> Finding | None:
+    if traces.text is None:
+        return None
+    count = sum(value is None or len(value.strip()) < PLACEHOLDER for value in traces.text)
+    return Finding("placeholders", count, f"texts of fewer than {PLACEHOLDER} characters") if count else None
+
+
+def _mixed(traces: Traces, horizon: int) -> Finding | None:
+    count = len(traces.groups)
+    return (
+        Finding("several runs", count, "models or runs in the traces: each is diagnosed on its own")
+        if count > 1
+        else None
+    )
+
+
+_CHECKS: tuple[Callable[[Traces, int], Finding | None], ...] = (
+    _unlabelled,
+    _cut_off,
+    _capped,
+    _no_tokens,
+    _over_budget,
+    _few,
+    _constant,
+    _duplicates,
+    _placeholders,
+    _mixed,
+)

@@ -1,0 +1,90 @@
+"""Means and spreads over problems: unbiased, and covered by their intervals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from llm_validation.moments import Interval, bootstrap_mean, moments, problem_moments
+from theory.planted import solve_time_law
+
+H = 64
+
+
+def test_moments_are_unbiased() -> None:
+    """Over all samples of size 3 of a law on four returns, mean and variance average to the law's."""
+    returns, law = np.array([0.0, 1.0, 3.0, 8.0]), np.array([0.4, 0.3, 0.2, 0.1])
+    mean = float(returns @ law)
+    variance = float((returns - mean) ** 2 @ law)
+    total = np.zeros(2)
+    for picks in itertools.product(range(4), repeat=3):
+        found = problem_moments(np.zeros(3, dtype=np.int64), returns[list(picks)])
+        total += law[list(picks)].prod() * np.array([found.mean[0], found.variance[0]])
+    np.testing.assert_allclose(total, [mean, variance], rtol=1e-13)
+
+
+def test_problems_count_once_and_unknown_returns_not_at_all() -> None:
+    """A problem sampled a hundred times weighs as one sampled twice; NaN is left out; one sample has no spread."""
+    problem = np.array([0] * 100 + [1, 1, 2, 3])
+    returns = np.array([1.0] * 100 + [0.0, 4.0, 5.0, math.nan])
+    found = problem_moments(problem, returns)
+    np.testing.assert_array_equal(found.problem, [0, 1, 2])
+    np.testing.assert_array_equal(found.samples, [100, 2, 1])
+    np.testing.assert_array_equal(found.mean, [1.0, 2.0, 5.0])
+    np.testing.assert_array_equal(found.variance, [0.0, 8.0, math.nan])
+    assert moments(found, 10, seed=0)["mu"].estimate == pytest.approx(8.0 / 3.0)
+    assert moments(found, 10, seed=0)["sigma2"].estimate == 4.0
+
+
+def test_spread_between_problems_is_without_the_noise_of_their_means() -> None:
+    """Problems of one law: no spread between them, although their means differ."""
+    rng = np.random.default_rng(1)
+    problem = np.repeat(np.arange(4000), 3)
+    alike = problem_moments(problem, rng.integers(0, 2, problem.size).astype(float))
+    assert alike.between <= 0.01
+    assert alike.mean.var() > 0.07
+    spread = rng.normal(size=4000)[problem] + rng.normal(size=problem.size)
+    assert problem_moments(problem, spread).between == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("samples", [4, 16])
+def test_intervals_cover(samples: int) -> None:
+    """Planted problems of different mixtures: 300 repeats, 95% intervals miss both means within 4 standard errors."""
+    laws = np.array([[*solve_time_law((0, 1, 2), 10, g, H).masses, 0.0] for g in (2.0, 3.5)])
+    laws[:, -1] = 1.0 - laws.sum(axis=1)
+    gains = np.append(np.arange(H, 0, -1.0), 0.0)
+    mean, square = laws @ gains, laws @ gains**2  # arcsine weights w: E w = 1/2, E w^2 = 3/8
+    mu = float(mean.mean())
+    second = 3 / 8 * (mean**2).sum() + 2 * (1 / 8) * mean.prod()
+    sigma2 = float(square.mean()) - second
+    rng, hits = np.random.default_rng(samples), np.zeros(2)
+    repeats = 300
+    for repeat in range(repeats):
+        weight = rng.beta(0.5, 0.5, 200)
+        cumulative = (np.stack([weight, 1 - weight], axis=1) @ laws).cumsum(axis=1)
+        picks = (rng.random((200, samples))[:, :, None] > cumulative[:, None, :-1]).sum(axis=2)
+        found = moments(problem_moments(np.repeat(np.arange(200), samples), gains[picks].reshape(-1)), H, repeat)
+        hits += [q.low <= t <= q.high for q, t in ((found["mu"], mu), (found["sigma2"], sigma2))]
+    assert (hits / repeats >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / repeats)).all()
+
+
+def test_values_that_do_not_vary_are_not_known_for_sure() -> None:
+    """Ten problems that are all solved: the mean may be lower, by what ten draws can miss with probability 5%."""
+    found = bootstrap_mean(np.ones(10), seed=0, low=0.0, high=1.0)
+    assert (found.estimate, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.05 ** (1 / 10))
+    assert bootstrap_mean(np.ones(1), seed=0, low=0.0, high=1.0).low == pytest.approx(0.05)
+    assert math.isnan(bootstrap_mean(np.zeros(0), seed=0).estimate)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    """Seeded: equal for one seed, different for another; an increasing map moves all three numbers."""
+    values = np.random.default_rng(2).exponential(size=50)
+    first = bootstrap_mean(values, seed=3)
+    assert first == bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+    assert first.mapped(lambda x: 2 * x) == Interval(
+        2 * first.estimate, 2 * first.low, 2 * first.high, first.level, first.method
+    )
