@@ -73,6 +73,7 @@ __all__ = [
     "break_even",
     "break_even_enclosure",
     "entropy",
+    "kept_region",
     "plurality_loss",
     "region",
     "region_map",
@@ -82,6 +83,9 @@ __all__ = [
     "vb_optimal_loss",
     "vb_random_loss",
     "vf_cloning_value",
+    "vf_kept_least_loss",
+    "vf_kept_loss",
+    "vf_kept_optimal_loss",
     "vf_least_loss",
     "vf_loss",
     "vf_optimal_loss",
@@ -231,6 +235,29 @@ def vb_optimal_loss(n: int, log2_M: float, c: float) -> tuple[float, float]:
     return low, high
 
 
+def vf_kept_loss(n: int, log2_M: float, c: float) -> float:
+    """E_k[1 - psi_M(c^k)], k ~ Bin(n, c): VF that sees the solved ones of n base draws. Exact; any M; O(n)."""
+    return _over(n, c, mean_reciprocal_loss(log_M(log2_M), _levels(n) * math.log(c)))
+
+
+def vf_kept_least_loss(n: int, log2_M: float, c: float) -> float:
+    """E_k[1 - sqrt(psi_M(c^k))]: no VF that sees the solved ones of n base draws loses less. Any M; O(n)."""
+    return _over(n, c, _root_loss(log_M(log2_M), _levels(n) * math.log(c)))
+
+
+def vf_kept_optimal_loss(n: int, log2_M: float, c: float) -> tuple[float, float]:
+    """(low, high) around the loss of the best VF that sees the solved ones of n base draws; M is rounded."""
+    size, log_q, losses = log_M(log2_M), _levels(n) * math.log(c), plurality_loss(round(1.0 / c))
+    least, most = _root_loss(size, log_q), np.asarray(mean_reciprocal_loss(size, log_q))
+    if size <= math.log(losses.size) + _ROUNDING:  # without a solved draw all M are left
+        least[0] = most[0] = losses[round(2.0**log2_M) - 1]
+    for start in range(1, n + 1, 4096):
+        piece = slice(start, start + 4096)
+        below, above = _survivor_loss(log2_M, log_q[piece], losses)
+        least[piece], most[piece] = np.maximum(least[piece], below), np.minimum(most[piece], above)
+    return _over(n, c, least), _over(n, c, most)
+
+
 def entropy(c: float) -> float:
     """h(c) in nats: what one label of a base draw tells at most."""
     return -c * math.log(c) - (1.0 - c) * math.log1p(-c) if c < 1.0 else 0.0
@@ -326,6 +353,22 @@ def region(n: int, log2_M: float, c: float, p_e: float = 1.0) -> Region:
     return Region(
         verdict, by, (1.0 - c) * max(for_vb, for_vf), (worth[1], worth[0]), (worth[3], worth[2]), worth[4], worth[5]
     )
+
+
+def kept_region(n: int, log2_M: float, c: float) -> Region:
+    """:func:`region` at equal base draws: VF sees the solved ones of the n draws that VB sees labelled.
+
+    A garbling orders the best learners; ``margin`` is how much the enclosures certify. M is rounded to a whole number.
+    Raises ``ValueError`` unless 1/c is a whole number >= 2.
+    """
+    labelled = region(n, log2_M, c)
+    log2_M = math.log2(round(2.0**log2_M)) if log2_M < 52 else log2_M
+    low, high = vf_kept_optimal_loss(n, log2_M, c)
+    worst = (1.0 - labelled.vb[0]) / (1.0 - c)
+    margin = low - worst if worst < low * (1.0 - _ROUNDING) else 0.0
+    vf = 1.0 - (1.0 - c) * high, 1.0 - (1.0 - c) * low
+    mle = 1.0 - (1.0 - c) * vf_kept_loss(n, log2_M, c)
+    return Region("VB provably better", "garbling", (1.0 - c) * margin, vf, labelled.vb, mle, labelled.vb_random)
 
 
 def _pairs(vf: tuple[float, float], vb: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:

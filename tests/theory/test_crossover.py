@@ -23,6 +23,7 @@ from theory.crossover import (
     break_even,
     break_even_enclosure,
     entropy,
+    kept_region,
     plurality_loss,
     region,
     region_map,
@@ -32,6 +33,9 @@ from theory.crossover import (
     vb_optimal_loss,
     vb_random_loss,
     vf_cloning_value,
+    vf_kept_least_loss,
+    vf_kept_loss,
+    vf_kept_optimal_loss,
     vf_least_loss,
     vf_loss,
     vf_optimal_loss,
@@ -88,6 +92,16 @@ class RareSuccess:
         missed, chance = (1 - p_e) / (self.V - 1), Fraction(1, self.V**self.M)
         outcomes = itertools.product(self.prompts(), range(self.V))
         return Counter(tuple(chance * (p_e if xj == a else missed) for xj in x) for x, a in outcomes)
+
+    def solved(self) -> Draw:
+        """A prompt and a uniform token that is the hypothesis's, or nothing."""
+        chance = Fraction(1, self.V ** (self.M + 1))
+        kept: Draw = Counter(
+            tuple(chance * (xj == a) for xj in x) for x, a in itertools.product(self.prompts(), range(self.V))
+        )
+        for _ in self.prompts():  # nothing kept: all failed tokens look alike
+            kept[(chance * (self.V - 1),) * self.M] += 1
+        return kept
 
     def best(self, sample: Likelihoods) -> Fraction:
         """The most likely token on a fresh prompt, averaged over all prompts."""
@@ -241,13 +255,7 @@ def test_mirrored_kernel_makes_the_experts_trace(size: int, share: Fraction, sig
 @_small
 def test_labelled_draws_are_worth_more_than_the_solved_ones(family: RareSuccess, n: int) -> None:
     """Lower: J*(VB) >= J*(VF) on the rare-success family where VF sees the solved draws only."""
-    chance = Fraction(1, family.V ** (family.M + 1))
-    solved: Draw = Counter(
-        tuple(chance * (xj == a) for xj in x) for x, a in itertools.product(family.prompts(), range(family.V))
-    )
-    for _ in family.prompts():  # nothing kept: all failed tokens look alike
-        solved[(chance * (family.V - 1),) * family.M] += 1
-    assert family.vb(n) >= _bayes(solved, n, family.best)
+    assert family.vb(n) >= _bayes(family.solved(), n, family.best)
 
 
 @checked_slowly
@@ -333,6 +341,45 @@ def test_best_learners_are_enclosed(family: RareSuccess, n: int) -> None:
     ):
         assert low - 1e-12 <= _loss(exact, family) <= high + 1e-12
         assert high - low <= 1e-12
+
+
+@_small
+def test_learners_from_the_solved_draws_are_enclosed(family: RareSuccess, n: int) -> None:
+    """Equality: E_k over the solved draws of the best VF's loss and of the likeliest's; the bound on every VF below."""
+    log2_M, c = math.log2(family.M), float(family.c)
+    best, likeliest = (_loss(_bayes(family.solved(), n, worth), family) for worth in (family.best, family.likeliest))
+    low, high = vf_kept_optimal_loss(n, log2_M, c)
+    assert low == pytest.approx(best, abs=1e-12)
+    assert high == pytest.approx(best, abs=1e-12)
+    assert vf_kept_loss(n, log2_M, c) == pytest.approx(likeliest, rel=1e-12)
+    assert vf_kept_least_loss(n, log2_M, c) <= best + 1e-12
+
+
+@checked
+@given(n=st.integers(1, 200), log2_M=st.floats(1.0, 200.0), V=st.integers(2, 40))
+def test_solved_draws_are_worth_less_than_all_and_less_than_an_experts(n: int, log2_M: float, V: int) -> None:
+    """At any M: S <= E_k[1 - sqrt(psi_M(c^k))] <= the enclosure <= E_k[1 - psi_M(c^k)]; n expert traces lose less."""
+    log2_M, c = math.log2(round(2.0**log2_M)), 1.0 / V
+    low, high = vf_kept_optimal_loss(n, log2_M, c)
+    mle, slack = vf_kept_loss(n, log2_M, c), 1.0 + 1e-9
+    assert vb_least_loss(n, log2_M, c) <= vf_kept_least_loss(n, log2_M, c) * slack
+    assert vf_kept_least_loss(n, log2_M, c) <= low * slack
+    assert low <= high * slack
+    assert high <= mle * slack
+    assert vb_random_loss(n, log2_M, c) <= mle * slack
+    assert vf_loss(n, log2_M, c) <= mle * slack
+
+
+@checked
+@given(n=st.integers(1, 200), log2_M=st.floats(1.0, 100.0), V=st.integers(2, 40))
+def test_map_at_equal_draws(n: int, log2_M: float, V: int) -> None:
+    """Labels win by garbling; intervals contain the explicit learners' and the certified margin lies between them."""
+    found = kept_region(n, log2_M, 1.0 / V)
+    assert (found.verdict, found.by) == ("VB provably better", "garbling")
+    assert found.vb == region(n, log2_M, 1.0 / V).vb
+    assert found.vf_mle <= found.vf[0] + 1e-12 <= found.vf[1] + 2e-12
+    assert found.vb[1] >= found.vf[0] - 1e-12
+    assert found.margin == pytest.approx(max(found.vb[0] - found.vf[1], 0.0), abs=1e-9)
 
 
 @_small
