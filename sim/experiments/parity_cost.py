@@ -31,7 +31,7 @@ from sim.tasks.parity_learners import MAX_TABLE_BITS, draw_rows, draw_signs, lik
 from theory.notation import log_M
 from theory.verifier import erm_success_parity
 
-__all__ = ["EXPERIMENT", "ParityCost", "ParityCostSettings", "growth", "reach_of"]
+__all__ = ["EXPERIMENT", "ParityCost", "ParityCostSettings", "growth", "reach_of", "timed"]
 
 Floats = NDArray[np.float64]
 
@@ -179,18 +179,18 @@ class ParityCost(Experiment[ParityCostSettings]):
 def _likelihood(settings: ParityCostSettings, cell: Cell, trial: int) -> tuple[float, float]:
     k = cell["k"]
     data = draw_signs(cell.generator(trial), k, settings.traces(VF, k), settings.strength)
-    seconds, answer = _timed(lambda coins: likeliest(data.prompts, data.signs, k, coins), cell, trial)
+    seconds, answer = timed(lambda coins: likeliest(data.prompts, data.signs, k, coins), cell, trial)
     return seconds, float(answer == data.truth)
 
 
 def _elimination(settings: ParityCostSettings, cell: Cell, trial: int) -> tuple[float, float]:
     k = cell["k"]
     data = draw_rows(cell.generator(trial), k, settings.traces(VB, k))
-    seconds, answer = _timed(lambda coins: solution(data.rows, k, coins), cell, trial)
+    seconds, answer = timed(lambda coins: solution(data.rows, k, coins), cell, trial)
     return seconds, float(np.array_equal(answer, data.truth))
 
 
-def _timed(learn: Callable[[np.random.Generator], Any], cell: Cell, trial: int) -> tuple[float, Any]:
+def timed(learn: Callable[[np.random.Generator], Any], cell: Cell, trial: int) -> tuple[float, Any]:
     """Seconds of one call and its answer. The first call of a cell is not counted, nor is the drawing of coins."""
     if trial == 0:
         learn(cell.generator(trial, stream=1))

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sim.experiments.command import Result, run_experiment
-from sim.experiments.parity_cost import EXPERIMENT, VB, VF, ParityCostSettings, growth, reach_of
+from sim.experiments.parity_cost import EXPERIMENT, VB, VF, ParityCostSettings, growth, reach_of, timed
 from sim.tasks.parity_learners import (
     LabelledRows,
     draw_rows,
@@ -185,6 +185,20 @@ def test_data_are_those_of_the_cell_times_are_not() -> None:
         hits.append(found["correct"])
     assert np.array_equal(hits[0], hits[1])
     assert not np.array_equal(hits[0], hits[2])
+
+
+def test_a_time_is_that_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of 0.3 ms: four of them make a millisecond, 0.3 ms is what is told, and the cell's first is not counted."""
+    ticks, calls = itertools.count(), []
+    clock = lambda: 0.0003 * ((tick := next(ticks)) // 2 * 10 + tick % 2)  # noqa: E731
+    monkeypatch.setattr("sim.experiments.parity_cost.time.perf_counter", clock)
+    cell = EXPERIMENT.cells(SMALL)[0]
+    for trial, runs in ((0, 5), (1, 4)):
+        calls.clear()
+        seconds, answer = timed(lambda coins: calls.append(coins.random()) or len(calls), cell, trial)
+        assert seconds == pytest.approx(0.0003)
+        assert answer == len(calls) == runs
+        assert len(set(calls)) == 1
 
 
 def test_growth_is_that_of_the_model() -> None:
