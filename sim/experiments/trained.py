@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sim.experiments.experiment import Cell
 from sim.mdp import TokenMDP
 from sim.tasks.token_task import TokenTask
-from sim.training.data import draw_base
-from sim.training.problem import Problem, Settings
-from sim.training.registry import BATCH, VERIFIERS, values_over_keys
+from sim.training.data import draw_base, draw_expert
+from sim.training.problem import Problem, Settings, tabular_features, value_of_law
+from sim.training.registry import BATCH, LEARNERS, VERIFIERS
 from sim.training.search import verifier_error
 from sim.verdict import Side
 from theory.theorem import Instance
@@ -33,9 +33,11 @@ __all__ = [
     "best_of_n_side",
     "chosen_learners",
     "erm_side",
+    "features_with_intercept",
     "keys_of",
     "problem_of",
     "top_c_side",
+    "trained_samples",
     "trained_values",
     "unrolled",
     "verifier_errors",
@@ -58,6 +60,12 @@ def problem_of(task: TokenTask, expert: TokenTask, **fields: Any) -> Problem:
     )
 
 
+def features_with_intercept(observed: ArrayLike, tokens: int) -> Floats:
+    """Indicators of (number observed, token), and 1 for all: what was never met gets the common chance, not 1/2."""
+    table = tabular_features(observed, tokens)
+    return np.concatenate([table, np.ones((*table.shape[:2], 1))], axis=2)
+
+
 def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
     """The names that ``--learners`` gives, in the order of ``known``; ``all`` is all of these.
 
@@ -73,7 +81,33 @@ def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
 def keys_of(cell: Cell, seeds: int, stream: int = 0) -> jax.Array:
     """One key a trial, (seeds,): the first ones are the same for any number. Inside ``jax.enable_x64``."""
     trials = jnp.arange(seeds, dtype=jnp.uint32)
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(cell.key(stream), trials)
+    return jnp.asarray(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(cell.key(stream), trials))
+
+
+def trained_samples(
+    problem: Problem,
+    names: Iterable[str],
+    verifiers: Iterable[str],
+    keys: jax.Array,
+    n: int,
+    size: int,
+    settings: Settings | None = None,
+    eta: float = 0.0,
+) -> dict[str, Floats]:
+    """``J NAME`` of each learner and ``error NAME`` of each verifier on ``n`` <= ``size`` traces, tokens, (seeds,).
+
+    Errors, E_x E_b|R_hat - R|, are of the very verifiers that learners search with. One compilation for what sees
+    expert traces and one for what sees labelled ones serve all n, H, eta and problems of one shape. Inside
+    ``jax.enable_x64``.
+    """
+    numbers, chosen = Settings() if settings is None else settings, list(names)
+    found: dict[str, Any] = {}
+    for vf in (True, False):
+        mine = tuple(name for name in chosen if (LEARNERS[name].kind == "vf") == vf)
+        errors = () if vf else tuple(verifiers)
+        if mine or errors:
+            found |= _trained(vf, mine, errors, problem, numbers, keys, n, size, eta)
+    return {name: np.asarray(values) for name, values in found.items()}
 
 
 def trained_values(
@@ -85,12 +119,9 @@ def trained_values(
     settings: Settings | None = None,
     eta: float = 0.0,
 ) -> dict[str, Floats]:
-    """J of each learner trained on ``n`` <= ``size`` traces, tokens, (seeds,).
-
-    One compilation a learner serves all n, H, eta and problems of one shape. Inside ``jax.enable_x64``.
-    """
-    numbers = Settings() if settings is None else settings
-    return {name: np.asarray(values_over_keys(name, problem, numbers, keys, n, size, eta)) for name in names}
+    """J of each learner, as :func:`trained_samples`; by name."""
+    found = trained_samples(problem, names, (), keys, n, size, settings, eta)
+    return {name.removeprefix("J "): values for name, values in found.items()}
 
 
 def verifier_errors(
@@ -102,25 +133,44 @@ def verifier_errors(
     settings: Settings | None = None,
     eta: float = 0.0,
 ) -> Floats:
-    """E_x E_b|R_hat - R| of the verifier called ``name``, tokens, (seeds,): those that :func:`trained_values` uses."""
-    return np.asarray(_errors(name, problem, Settings() if settings is None else settings, keys, n, size, eta))
+    """Errors of the verifier called ``name``, as :func:`trained_samples`."""
+    return trained_samples(problem, (), (name,), keys, n, size, settings, eta)[f"error {name}"]
 
 
-@partial(jax.jit, static_argnames=("name", "size"))
-def _errors(name: str, problem: Problem, settings: Settings, keys: jax.Array, n: Any, size: int, eta: Any) -> jax.Array:
-    def one(key: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnames=("vf", "names", "verifiers", "size"))
+def _trained(
+    vf: bool,
+    names: tuple[str, ...],
+    verifiers: tuple[str, ...],
+    problem: Problem,
+    settings: Settings,
+    keys: jax.Array,
+    n: Any,
+    size: int,
+    eta: Any,
+) -> dict[str, jax.Array]:
+    """What learners of one kind of data come to; keys are used as in ``sim.training.registry.values_over_keys``."""
+
+    def one(key: jax.Array) -> dict[str, jax.Array]:
         drawn, coins = jax.random.split(key)
         ties, _ = jax.random.split(coins)
-        data = draw_base(problem, drawn, n, size, eta)
-        return verifier_error(problem, VERIFIERS[name].table(problem, settings, data, ties))
+        data = draw_expert(problem, drawn, n, size) if vf else draw_base(problem, drawn, n, size, eta)
+        found = {}
+        for name in names:
+            found[f"J {name}"] = value_of_law(problem, LEARNERS[name].law(problem, settings, data, coins))
+        for name in verifiers:
+            table = VERIFIERS[name].table(problem, settings, data, ties)
+            found[f"error {name}"] = jnp.asarray(verifier_error(problem, table))
+        return found
 
     blocks = -(-keys.size // BATCH)
     padded = keys[jnp.arange(blocks * BATCH) % keys.size].reshape(blocks, BATCH)
-    return jnp.asarray(jax.lax.map(jax.vmap(one), padded).reshape(-1)[: keys.size])
+    found = jax.lax.map(jax.vmap(one), padded)
+    return {name: values.reshape(-1)[: keys.size] for name, values in found.items()}
 
 
 def anti_concentration(task: TokenTask, divergence: Floats) -> float:
-    """min_x P_b[R >= mu_x + sigma_x sqrt(kappa_x)]; ``divergence`` (X,) is kappa_x. Prompts of constant return count 1."""
+    """min_x P_b[R >= mu_x + sigma_x sqrt(kappa_x)]; ``divergence`` (X,) is kappa_x. A constant return counts 1."""
     found = [
         law.anti_concentration(float(np.sqrt(max(kappa, 0.0)))) if law.sd > 0.0 else 1.0
         for law, kappa in zip(task.return_laws(), divergence, strict=True)
