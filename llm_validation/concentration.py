@@ -163,7 +163,7 @@ def _largest_threshold(
 
     It holds for every (a, lambda); they start at the samples' moments and move to those of the law that attains it.
     """
-    a, scale = centre, spread / max(epsilon, 1e-3)
+    a, scale = centre, np.maximum(spread / max(epsilon, 1e-3), 1e-9 * law.edges[:, -1])
     best = np.full(len(a), math.inf)
     edges = np.sort(np.concatenate([law.edges, place[:, None]], axis=1), axis=1)
     capped = edges[:, :-1] >= place[:, None]
