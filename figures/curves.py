@@ -57,8 +57,10 @@ CURVES = {
         "horizon",
         "token budget $H$ [tokens]",
         {"J": "$J$ [tokens]", "regret": "regret [tokens]"},
+        ("base",),
         x_scale="log",
         y_scale="symlog",
+        ncols=2,
     ),
 }
 

@@ -44,7 +44,9 @@ __all__ = [
     "automaton_table",
     "heterogeneity_dial",
     "heterogeneity_range",
+    "pattern_of",
     "solve_times",
+    "union_automaton",
 ]
 
 Floats = NDArray[np.float64]
@@ -57,7 +59,7 @@ MAX_TABLE = 2**26
 _LARGEST_GAMMA = 700.0
 
 
-def _pattern(word: Iterable[int]) -> tuple[int, ...]:
+def pattern_of(word: Iterable[int]) -> tuple[int, ...]:
     """The word with its letters renamed 0, 1, .. as they first occur."""
     names: dict[int, int] = {}
     return tuple(names.setdefault(int(letter), len(names)) for letter in word)
@@ -148,7 +150,7 @@ class Planted:
         known: dict[tuple[int, ...], SolveTimeLaw] = {}
         found = []
         for gold in self.golds():
-            pattern = _pattern(gold)
+            pattern = pattern_of(gold)
             if pattern not in known:
                 known[pattern] = mixture_law(pattern, self.V, self.gammas, self.weights, self.H)
             found.append(known[pattern])
@@ -160,7 +162,7 @@ class Planted:
 
     def mixed(self, gammas: Sequence[float]) -> Components:
         """Moments of the return under each of ``gammas`` alone."""
-        kinds = collections.Counter(map(_pattern, self.golds()))
+        kinds = collections.Counter(map(pattern_of, self.golds()))
         means, variances = [], []
         for pattern in kinds:
             masses, never = exit_flow(automaton(pattern, self.V), *token_probabilities(self.V, gammas), self.H)
@@ -257,7 +259,7 @@ class Planted:
             require_whole("hypothesis", number, 0, self.size - 1)
         golds = np.array([self.golds(j) for j in numbers]).reshape(len(numbers), len(self.words), self.ell)
         true, hidden = self.golds(), len(self.gammas)
-        unions = [_union(np.concatenate([true[None, i], golds[:, i]]), self.V) for i in range(len(true))]
+        unions = [union_automaton(np.concatenate([true[None, i], golds[:, i]]), self.V) for i in range(len(true))]
         width = max(len(moves) for moves, _ in unions)
         states = len(true) * hidden * width + 1
         if len(numbers) * states * self.V > MAX_TABLE:
@@ -349,7 +351,7 @@ def _unhidden(prompts: int, hidden: int, width: int) -> Ints:
     return np.append(i * hidden * width + k, prompts * hidden * width)
 
 
-def _union(words: Ints, V: int) -> tuple[Ints, Ints]:
+def union_automaton(words: Ints, V: int) -> tuple[Ints, Ints]:
     """Aho-Corasick automaton of ``words`` (K, ell): next states (N, V), and what is matched of each word, (K, N).
 
     States are the proper prefixes; state 0 is the empty one. Whoever completes a word is in the longest one left.
