@@ -74,6 +74,8 @@ __all__ = [
     "break_even_enclosure",
     "entropy",
     "kept_region",
+    "log_kept_odds",
+    "log_late_odds",
     "plurality_loss",
     "region",
     "region_map",
@@ -169,6 +171,25 @@ def vb_least_loss(n: int, log2_M: float, c: float) -> float:
     return _shortfall(log_M(log2_M), n, c)
 
 
+def _log_wrong(log2_M: float) -> float:
+    """log(M - 1)."""
+    return log_M(log2_M) + math.log1p(-(2.0**-log2_M)) if log2_M > 0.0 else -math.inf
+
+
+def log_late_odds(n: int, log2_M: float, c: float) -> float:
+    """log of (c^2 + (1-c)^2)^n/4 over (M-1) c^n/2: where it is positive a perfect expert's VF wins, however small S."""
+    return n * (math.log(c * c + (1.0 - c) ** 2) - math.log(c)) - math.log(2.0) - _log_wrong(log2_M)
+
+
+def log_kept_odds(n: int, log2_M: float, c: float) -> float:
+    """log of (1 - c + c^2)^n/4 over (M-1)(c^2 + (1-c)^2)^n/2: where it is positive VB wins at equal draws, M >= 2.
+
+    The first is at most the loss of every VF that sees the solved draws, for 1 - sqrt(psi_M(q)) >= q/4; the second at
+    least that of a random consistent VB, for 1 - psi_M(q) <= (M-1)q/2.
+    """
+    return n * (math.log(1.0 - c + c * c) - math.log(c * c + (1.0 - c) ** 2)) - math.log(2.0) - _log_wrong(log2_M)
+
+
 #: Survivors up to which the optimal learner's vote is computed; beyond, its loss is only bounded.
 _SURVIVORS = 128
 
@@ -200,7 +221,7 @@ def plurality_loss(V: int, most: int = _SURVIVORS) -> Floats:
 
 
 def _survivor_loss(log2_M: float, log_q: Floats, losses: Floats) -> tuple[Floats, Floats]:
-    """Bounds on E loss(1 + K), K ~ Bin(M-1, q), for each q: ``losses`` grow with 1 + K = 1, 2, .., at most to 1.
+    """Bounds on E loss(1 + K), K ~ Bin(M-1, q), for each q < 1: ``losses`` grow with 1 + K = 1, 2, .., at most to 1.
 
     M is rounded to a whole number.
     """
@@ -211,7 +232,8 @@ def _survivor_loss(log2_M: float, log_q: Floats, losses: Floats) -> tuple[Floats
     log_choose = np.concatenate(([0.0], np.cumsum(log_left - np.log(j + 1.0))[:-1]))
     log_cost = np.minimum(log_left[None, :] + log_of_minus_log_complement(log_q)[:, None], 700.0)
     pmf = np.exp(log_choose[None, :] + j[None, :] * log_q[:, None] - np.exp(log_cost))
-    ratio = np.exp(np.minimum(log_left[-1] + log_q, 10.0)) / j.size  # of successive masses beyond: falling
+    log_odds = log_q - np.log1p(-np.exp(log_q))
+    ratio = np.exp(np.minimum(log_left[-1] + log_odds, 10.0)) / j.size  # of successive masses beyond: falling
     rare = ratio < 0.5
     beyond = np.where(rare, pmf[:, -1] * ratio / (1.0 - np.minimum(ratio, 0.5)), np.maximum(1.0 - pmf.sum(axis=1), 0.0))
     known = pmf @ losses

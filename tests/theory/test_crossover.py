@@ -24,6 +24,8 @@ from theory.crossover import (
     break_even_enclosure,
     entropy,
     kept_region,
+    log_kept_odds,
+    log_late_odds,
     plurality_loss,
     region,
     region_map,
@@ -576,6 +578,20 @@ def test_majority_vote_loses_more_with_more_candidates(V: int) -> None:
     assert np.all((1.0 - 1.0 / np.sqrt(m) <= losses + 1e-12) & (losses <= 1.0 - 1.0 / m + 1e-12))
 
 
+@pytest.mark.parametrize("log2_M", [5, 7, 7.5, 8, 8.5])
+@pytest.mark.parametrize(("V", "n"), [(2, 1), (2, 2), (3, 1), (4, 2), (8, 1)])
+def test_votes_of_many_candidates_are_enclosed(V: int, n: int, log2_M: float) -> None:
+    """Equality where all of Bin(M-1, q) is summed: loss(m) to m = M, M about as large as the table of votes."""
+    M = round(2.0**log2_M)
+    votes, c = plurality_loss(V, M), 1.0 / V
+    exact = float(np.exp(log_binomial_pmf(M - 1, c**n)) @ votes)
+    low, high = vf_optimal_loss(n, log2_M, c)
+    assert low - 1e-12 <= exact <= high + 1e-12
+    kept = [votes[-1], *(float(np.exp(log_binomial_pmf(M - 1, c**k)) @ votes) for k in range(1, n + 1))]
+    low, high = vf_kept_optimal_loss(n, log2_M, c)
+    assert low - 1e-12 <= np.exp(log_binomial_pmf(n, c)) @ kept <= high + 1e-12
+
+
 # --- certified ranges -------------------------------------------------------------------------------------------------
 
 #: c, log2 M, first and last n of the notes, which use the constant sqrt(1 - c).
@@ -618,6 +634,30 @@ def test_closed_form_is_below_the_advantage(n: int, log2_M: int, V: int) -> None
     answer = CROSSOVER_VF_WINS.evaluate(H=1, n=n, log2_M=log2_M, c=c)
     closed = (1.0 - c) * ((c * c + (1 - c) ** 2) ** n / 4 - (2.0**log2_M - 1.0) * c**n / 2)
     assert closed <= answer.value + 1e-12 * max(1.0, abs(closed)) * min(1.0, answer.extras["S"])
+
+
+@checked
+@given(n=st.integers(1, 60), log2_M=st.integers(1, 64), V=st.integers(2, 64))
+def test_kept_odds_compare_bounds_on_both_losses(n: int, log2_M: int, V: int) -> None:
+    """Lower and upper: both closed forms lie on their sides of the exact losses; exp of the log odds is their ratio."""
+    c, slack = 1.0 / V, 1.0 + 1e-9
+    kept, labelled = (1.0 - c + c * c) ** n / 4, (2.0**log2_M - 1.0) * (c * c + (1 - c) ** 2) ** n / 2
+    assert kept <= vf_kept_least_loss(n, log2_M, c) * slack
+    assert vb_random_loss(n, log2_M, c) <= labelled * slack
+    assert log_kept_odds(n, log2_M, c) == pytest.approx(math.log(kept / labelled), rel=1e-9, abs=1e-9)
+
+
+@checked
+@given(n=st.integers(1, 60), log2_M=st.integers(0, 64), V=st.integers(2, 64))
+def test_late_odds_say_where_the_closed_form_is_positive(n: int, log2_M: int, V: int) -> None:
+    """Equality: exp of the log odds and both sides of the closed form in whole fractions; M = 1 has no rival."""
+    share = Fraction(1, V)
+    gained, lost = (share**2 + (1 - share) ** 2) ** n / 4, (2**log2_M - 1) * share**n / 2
+    found = log_late_odds(n, log2_M, 1.0 / V)
+    if not lost:
+        assert found == math.inf
+    else:
+        assert found == pytest.approx(math.log(gained / lost), rel=1e-9, abs=1e-9)
 
 
 @checked
