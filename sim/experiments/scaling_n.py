@@ -11,11 +11,12 @@ r"""``scaling-n``: regret against the number of traces at a fixed horizon.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,17 +25,22 @@ from sim.cells import Cell as CodebookCell
 from sim.experiments.codebook import codebook_cell, gaps_of, regrets_of, sampled
 from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
 from sim.experiments.tables import methods_against
+from sim.experiments.trained import (
+    PlantedClass,
+    Posed,
+    chosen_learners,
+    keys_of,
+    trained_samples,
+    verifiers_of,
+)
 from sim.ranges import parse_range
 from sim.statistics import IDENTIFIED, power_of
-from sim.verdict import ROUNDING, Side
+from sim.training.problem import Settings as Numbers
+from sim.verdict import ROUNDING
 from theory.gap import GAP_BALL_CLAIMS, GAP_FREE_CLAIMS
 from theory.verifier_free import VF_LOWER, VF_LOWER_CLAIMS, exponent_of
 
-if TYPE_CHECKING:
-    from sim.training.problem import Problem
-    from sim.training.problem import Settings as Numbers
-
-__all__ = ["EXPERIMENT", "PlantedTask", "ScalingN", "ScalingNSettings"]
+__all__ = ["EXPERIMENT", "ScalingN", "ScalingNSettings"]
 
 CODEBOOK, PLANTED = "codebook", "planted"
 OPTIMAL = ("vf-bayes", "vf-mle", "vb-ball", "vb-top-c", "vb-best-of-n")
@@ -61,18 +67,6 @@ _CLAIMS = {
 
 
 @dataclass(frozen=True)
-class PlantedTask:
-    """The task that learners train on, and the radius of its expert's ball."""
-
-    V: int = 6
-    ell: int = 2
-    H: int = 16
-    M: int = 64
-    prompts: int = 8
-    kappa: float = 0.1
-
-
-@dataclass(frozen=True)
 class ScalingNSettings(Settings):
     """``horizon``, ``log2_M`` and ``epsilon`` are those of the codebook; ``trained_seeds`` at most are trained.
 
@@ -88,7 +82,8 @@ class ScalingNSettings(Settings):
     planted_n: tuple[int, ...] = tuple(8 * 2**i for i in range(8))
     trained_seeds: int = 64
     iterations: int = 100
-    planted: PlantedTask = PlantedTask()
+    planted: PlantedClass = field(default_factory=PlantedClass)
+    kappa: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -116,8 +111,6 @@ class ScalingNSettings(Settings):
     @property
     def chosen(self) -> tuple[str, ...]:
         """Names of the learners of both tasks."""
-        from sim.experiments.trained import chosen_learners
-
         return chosen_learners(self.learners, (*OPTIMAL, *TRAINED))
 
 
@@ -138,113 +131,47 @@ class _Planted:
         return max(self.settings.planted_n)
 
     @cached_property
-    def built(self) -> dict[str, Any]:
-        """Problem, base, expert, its ball, the mass c that base traces at least as good as it have."""
-        from sim.experiments.trained import anti_concentration, features_with_intercept, problem_of
-        from sim.tasks.planted import Planted
-
-        task = self.settings.planted
-        planted = Planted(task.V, task.ell, task.H, (0.0,), (1.0,), M=task.M, prompts=task.prompts)
-        joint = planted.joint()
-        experts = [planted.build(j).expert(task.kappa).base[:, joint.seen(j), :] for j in range(task.M)]
-        expert, ball = joint.task.expert(task.kappa), joint.task.ball(task.kappa)
-        return {
-            "problem": problem_of(
-                joint.task,
-                expert,
-                features=features_with_intercept(np.arange(joint.task.mdp.states), task.V),
-                policies=np.stack(experts),
-                verifiers=joint.verifiers(),
-            ),
-            "base": joint.task,
-            "expert": expert,
-            "epsilon": math.sqrt(float(ball.divergence.max())),
-            "c": anti_concentration(joint.task, ball.divergence),
-        }
-
-    @property
-    def problem(self) -> Problem:
-        """What learners are given."""
-        found: Problem = self.built["problem"]
-        return found
+    def posed(self) -> Posed:
+        """The task with its expert."""
+        return self.settings.planted.posed(self.settings.kappa)
 
     @property
     def numbers(self) -> Numbers:
         """What learners are run with."""
-        from sim.training.problem import Settings as Numbers
-
         settings = self.settings
-        return Numbers(N=settings.N, c=self.built["c"], l2=1e-4, iterations=settings.iterations, batch=self.size)
+        return Numbers(N=settings.N, c=self.posed.c, l2=1e-4, iterations=settings.iterations, batch=self.size)
 
     def measure(self, cell: Cell) -> Samples:
         """J of every learner and the error of every verifier, (seeds,)."""
         import jax
 
-        from sim.experiments.trained import keys_of, trained_samples
-
-        seeds, n = min(self.settings.seeds, self.settings.trained_seeds), cell["n"]
-        numbers, shared = self.numbers, [name for name in self.names if name not in ("expert-iteration", "dpo")]
+        n, numbers, problem = cell["n"], self.numbers, self.posed.problem
+        shared = [name for name in self.names if name not in ("expert-iteration", "dpo")]
         with jax.enable_x64(True):
-            keys = keys_of(cell, seeds)
-            found = trained_samples(self.problem, shared, self.verifiers, keys, n, self.size, numbers)
+            keys = keys_of(cell, min(self.settings.seeds, self.settings.trained_seeds))
+            found = trained_samples(problem, shared, verifiers_of(shared), keys, n, self.size, numbers)
             if "expert-iteration" in self.names and n >= numbers.rounds:
                 each = n // numbers.rounds
-                found |= trained_samples(self.problem, ["expert-iteration"], (), keys, each, self.size, numbers)
+                found |= trained_samples(problem, ["expert-iteration"], (), keys, each, self.size, numbers)
             if "dpo" in self.names and n <= DPO_MOST:
-                found |= trained_samples(self.problem, ["dpo"], (), keys, n, DPO_MOST, numbers)
+                found |= trained_samples(problem, ["dpo"], (), keys, n, DPO_MOST, numbers)
         return found
-
-    @property
-    def verifiers(self) -> list[str]:
-        """Verifiers of the learners that search with one."""
-        return list(dict.fromkeys(name.split("-")[1] for name in self.names if name.startswith("vb-")))
 
     def judge(self, cell: Cell, samples: Samples) -> list[Measurement]:
         """Regrets with the upper bounds that speak of them, and errors of verifiers."""
-        from sim.experiments.trained import erm_side
-
-        task, value, found = self.settings.planted, self.built["expert"].value, []
+        n, posed = cell["n"], self.posed
         lower = VF_LOWER.evaluate(
-            H=task.H, n=cell["n"], log2_M=math.log2(task.M), sigma=self.built["base"].heterogeneity
+            H=posed.H, n=n, log2_M=math.log2(self.settings.planted.M), sigma=posed.base.heterogeneity
         )
-        for name in self.names:
-            if f"J {name}" in samples:
-                drawn = lower.value if lower.valid and name.startswith("vf-") else math.nan
-                found.append(
-                    Measurement(
-                        "regret",
-                        name,
-                        "tokens",
-                        value - samples[f"J {name}"],
-                        upper=self._upper(cell, name, samples),
-                        reach=(value - task.H, value),
-                        scale=task.H,
-                        prediction=drawn,
-                        prediction_label="vf-lower" if math.isfinite(drawn) else "",
-                    )
-                )
-        for verifier in self.verifiers:
-            side = erm_side(task.H, cell["n"], task.M) if verifier == "erm" else None
-            error = samples[f"error {verifier}"]
-            found.append(
-                Measurement("verifier_error", verifier, "tokens", error, upper=side, reach=(0.0, task.H), scale=task.H)
-            )
-        return found
-
-    def _upper(self, cell: Cell, name: str, samples: Samples) -> Side | None:
-        """The bound on a learner's regret; with the error of its verifier measured on the same trials."""
-        from sim.experiments.trained import best_of_n_side, top_c_side, vf_upper_side
-
-        task, built = self.settings.planted, self.built
-        if name == "vf-class-mle":
-            return vf_upper_side(task.H, cell["n"], task.M, built["expert"].heterogeneity)
-        if not name.startswith("vb-"):
-            return None
-        error = float(samples[f"error {name.split('-')[1]}"].mean())
-        if name.endswith("top-c"):
-            return top_c_side(task.H, built["c"], built["epsilon"], error, built["c"])
-        point = (built["base"].value, built["base"].heterogeneity, built["epsilon"])
-        return best_of_n_side(task.H, self.settings.N, built["c"], point, error)
+        found = posed.regrets(self.names, n, self.numbers, samples)
+        if lower.valid:
+            found = [
+                dataclasses.replace(m, prediction=lower.value, prediction_label=lower.label)
+                if m.method.startswith("vf-")
+                else m
+                for m in found
+            ]
+        return found + posed.errors(verifiers_of(self.names), n, samples)
 
     def limit(self) -> float:
         """Regret of counting on infinitely many traces, tokens."""
@@ -254,11 +181,11 @@ class _Planted:
         from sim.training.data import exact_counts
         from sim.training.problem import law_of_policy, value_of_law
 
-        problem = self.problem
+        problem = self.posed.problem
         with jax.enable_x64(True):
             counts = exact_counts(problem.mdp, problem.expert, problem.initial)
             cloned = count_mle(problem, counts)
-            return float(self.built["expert"].value - value_of_law(problem, law_of_policy(problem, cloned)))
+            return float(self.posed.value - value_of_law(problem, law_of_policy(problem, cloned)))
 
 
 class ScalingN(Experiment[ScalingNSettings]):
@@ -317,15 +244,16 @@ class ScalingN(Experiment[ScalingNSettings]):
         fits = [self._fitted(settings, key, of_codebook) for key in _CLAIMS]
         exponents = [row for row in fits if row is not None]
         found: dict[str, Any] = {"exponents": exponents}
-        for row in exponents:
-            found[f"exponent of {row['quantity']}, {row['method']}"] = row["exponent"]
+        covered = [row["deviation"] for row in exponents if row["window_covers_range"] and row["deviation"] is not None]
+        if of_codebook:
+            found["largest_deviation_inside_window"] = max(map(abs, covered), default=None)
         if of_codebook and "vb-ball" in settings.chosen:
             found["vb_log_miss_per_trace"] = self._identification(settings, of_codebook)
             found["vb_log_miss_per_trace_predicted"] = -math.log(2.0)
         if len(of_codebook) < len(measured):
             trained = self.planted(settings)
-            found["planted_expert_value"] = float(trained.built["expert"].value)
-            found["planted_c"] = float(trained.built["c"])
+            found["planted_expert_value"] = trained.posed.value
+            found["planted_c"] = trained.posed.c
             if "vf-count-mle" in settings.chosen:
                 found["vf_count_mle_regret_in_the_limit"] = trained.limit()
         return found
@@ -396,9 +324,9 @@ class ScalingN(Experiment[ScalingNSettings]):
         codebook = [cell for cell in self.cells(settings) if cell["task"] == CODEBOOK]
         trained = self.planted(settings).names
         seeds = min(settings.seeds, settings.trained_seeds)
-        work = len(trained) * len(settings.planted_n) * seeds * (max(settings.planted_n) + settings.iterations) / 7e5
-        start = (4.0 if codebook else 0.0) + 3.0 * len(trained)
-        return start + work + 0.2 * len(codebook) * max(1.0, settings.seeds / 256)
+        work = len(trained) * len(settings.planted_n) * seeds * (max(settings.planted_n) + settings.iterations) / 2e6
+        start = (8.0 if codebook else 0.0) + (4.0 + 1.5 * len(trained) if trained else 0.0)
+        return start + work + 0.1 * len(codebook) * max(1.0, settings.seeds / 256)
 
 
 EXPERIMENT = ScalingN(ScalingNSettings())

@@ -7,7 +7,8 @@ the same expert traces, all others the same labelled base traces, and a trial is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -15,20 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.experiments.experiment import Cell
+from sim.ball_expert import BallExpert
+from sim.experiments.experiment import Cell, Measurement, Samples
 from sim.mdp import TokenMDP
+from sim.tasks.planted import Planted
 from sim.tasks.token_task import TokenTask
 from sim.training.data import draw_base, draw_expert
 from sim.training.problem import Problem, Settings, tabular_features, value_of_law
 from sim.training.registry import BATCH, LEARNERS, VERIFIERS
 from sim.training.search import verifier_error
 from sim.verdict import Side
+from theory.chi2_ball import CHI2_EXPERT
 from theory.theorem import Instance
 from theory.verifier import VERIFIER_ERM
 from theory.verifier_based import VB_UPPER_BEST_OF_N, VB_UPPER_TOP_C
 from theory.verifier_free import VF_UPPER
 
 __all__ = [
+    "PlantedClass",
+    "Posed",
     "anti_concentration",
     "best_of_n_side",
     "chosen_learners",
@@ -41,6 +47,7 @@ __all__ = [
     "trained_values",
     "unrolled",
     "verifier_errors",
+    "verifiers_of",
     "vf_upper_side",
 ]
 
@@ -64,6 +71,141 @@ def features_with_intercept(observed: ArrayLike, tokens: int) -> Floats:
     """Indicators of (number observed, token), and 1 for all: what was never met gets the common chance, not 1/2."""
     table = tabular_features(observed, tokens)
     return np.concatenate([table, np.ones((*table.shape[:2], 1))], axis=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A task with an expert of a chi-squared ball, ready to be learnt."""
+
+    problem: Problem
+    base: TokenTask
+    expert: TokenTask
+    ball: BallExpert
+
+    @classmethod
+    def of(cls, task: TokenTask, kappa: float, averaged: bool = False, **fields: Any) -> Posed:
+        """The best policy of the ball of radius ``kappa``, of every prompt or ``averaged``.
+
+        ``fields`` are those of :func:`problem_of`; features have an intercept unless they are given.
+        """
+        expert = task.expert(kappa, averaged)
+        seen = fields.get("observed", np.arange(task.mdp.states))
+        fields = {"features": features_with_intercept(seen, task.mdp.tokens), **fields}
+        return cls(problem_of(task, expert, **fields), task, expert, task.ball(kappa, averaged))
+
+    @property
+    def H(self) -> int:
+        """Horizon, tokens."""
+        return self.base.horizon
+
+    @cached_property
+    def value(self) -> float:
+        """J of the expert, tokens."""
+        return self.expert.value
+
+    @cached_property
+    def epsilon(self) -> float:
+        """The largest sqrt(kappa_x)."""
+        return float(np.sqrt(max(self.ball.divergence.max(), 0.0)))
+
+    @cached_property
+    def reached(self) -> float:
+        """min_x c_x(sqrt(kappa_x)); 0 where an expert is truncated so much that no theorem speaks of a mass."""
+        return anti_concentration(self.base, self.ball.divergence)
+
+    @cached_property
+    def c(self) -> float:
+        """The mass that top-c keeps: ``reached``, or else what has the largest return on every prompt."""
+        tops = [float(law.probabilities[-1]) for law in self.base.return_laws()]
+        return self.reached if self.reached > 0.0 else min(tops)
+
+    @cached_property
+    def expert_bound(self) -> Side:
+        """``chi2-expert`` of every prompt at its own kappa_x, averaged, tokens."""
+        found = [
+            CHI2_EXPERT.evaluate(mu=law.mean, sigma=law.sd, epsilon=float(np.sqrt(max(kappa, 0.0))), H=self.H)
+            for law, kappa in zip(self.base.return_laws(), self.ball.divergence, strict=True)
+        ]
+        proven = all(one.assumptions_hold for one in found) and CHI2_EXPERT.speaks_of(_ANY)
+        value = float(self.base.weights @ np.array([one.value for one in found]))
+        return Side("chi2-expert", value, proven, proven and value < self.H)
+
+    def upper(self, name: str, n: int, numbers: Settings, samples: Samples) -> Side | None:
+        """The bound on the regret of a learner; on what searches, with the error of its verifier on the same trials."""
+        if "vf-upper" in LEARNERS[name].bounds:
+            return vf_upper_side(self.H, n, len(self.problem.policies), self.expert.heterogeneity)
+        if not name.startswith("vb-"):
+            return None
+        error = float(samples[f"error {verifier_of(name)}"].mean())
+        if name.endswith("top-c"):
+            return top_c_side(self.H, self.c, self.epsilon, error, self.reached)
+        if name.endswith("best-of-n"):
+            point = (self.base.value, self.base.heterogeneity, self.epsilon)
+            return best_of_n_side(self.H, numbers.N, self.reached, point, error)
+        return None
+
+    def regrets(self, names: Iterable[str], n: int, numbers: Settings, samples: Samples) -> list[Measurement]:
+        """Regrets against the expert, of the learners in ``samples`` (:func:`trained_samples`)."""
+        return [
+            Measurement(
+                "regret",
+                name,
+                "tokens",
+                self.value - samples[f"J {name}"],
+                upper=self.upper(name, n, numbers, samples),
+                reach=(self.value - self.H, self.value),
+                scale=self.H,
+            )
+            for name in names
+            if f"J {name}" in samples
+        ]
+
+    def errors(self, names: Iterable[str], n: int, samples: Samples) -> list[Measurement]:
+        """Errors of the verifiers ``names``; that of ERM without noise has a bound."""
+        return [
+            Measurement(
+                "verifier_error",
+                name,
+                "tokens",
+                samples[f"error {name}"],
+                upper=erm_side(self.H, n, len(self.problem.verifiers)) if name == "erm" else None,
+                reach=(0.0, self.H),
+                scale=self.H,
+            )
+            for name in names
+        ]
+
+
+@dataclass(frozen=True)
+class PlantedClass:
+    """A planted task of uniform base with the class of M permutations: who is the expert is all that traces tell.
+
+    States are (prompt, last ell - 1 tokens), see ``Planted.joint``.
+    """
+
+    V: int = 6
+    ell: int = 2
+    H: int = 16
+    M: int = 64
+    prompts: int = 8
+
+    def posed(self, kappa: float) -> Posed:
+        """With the expert of radius ``kappa`` of every map in the class of policies, that of the truth first."""
+        planted = Planted(self.V, self.ell, self.H, (0.0,), (1.0,), M=self.M, prompts=self.prompts)
+        joint = planted.joint()
+        experts = [planted.build(j).expert(kappa).base[:, joint.seen(j), :] for j in range(self.M)]
+        return Posed.of(joint.task, kappa, policies=np.stack(experts), verifiers=joint.verifiers())
+
+
+def verifier_of(name: str) -> str:
+    """The verifier that a learner called vb-VERIFIER-SEARCH searches with."""
+    return name.split("-")[1]
+
+
+def verifiers_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Verifiers of the learners that search with one, each once."""
+    found = (verifier_of(name) for name in names if name.startswith("vb-"))
+    return tuple(name for name in dict.fromkeys(found) if name in VERIFIERS)
 
 
 def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
