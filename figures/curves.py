@@ -27,39 +27,39 @@ class Curves:
 
     x: str
     x_label: str
-    quantities: dict[str, str]  # with the label of the vertical axis
+    quantities: dict[str, tuple[str, str]]  # with label and scale of the vertical axis
     panels_by: tuple[str, ...] = ()
     x_scale: str = "linear"
-    y_scale: str = "linear"
     ncols: int = 1
 
+
+_REGRET, _SMALL_REGRET = ("regret [tokens]", "symlog"), ("regret [tokens]", "linear")
 
 #: Name of the experiment -> what is drawn of it.
 CURVES = {
     "heterogeneity": Curves(
         "sigma",
         r"heterogeneity $\sigma$ [tokens]",
-        {"J": "$J$ [tokens]", "regret": "regret [tokens]"},
+        {"J": ("$J$ [tokens]", "linear"), "regret": _SMALL_REGRET},
     ),
-    "scaling-n": Curves("n", "traces $n$", {"regret": "regret [tokens]"}, ("task",), x_scale="log", y_scale="symlog"),
+    "scaling-n": Curves("n", "traces $n$", {"regret": _REGRET}, ("task",), x_scale="log"),
     "compute": Curves(
         "length",
         "length $h$ of a trace [tokens]",
-        {"solved": "probability solved"},
+        {"solved": ("probability solved", "linear")},
         ("mixture", "accounting"),
         x_scale="log",
         ncols=2,
     ),
-    "kappa": Curves("kappa", r"radius $\kappa$", {"J": "$J$ [tokens]"}, ("task",), x_scale="log"),
-    "label-noise": Curves("eta", r"labels flipped, $\eta$", {"regret": "regret [tokens]"}, ("task",)),
-    "parity-cost": Curves("k", r"$k=\log_2M$", {"seconds": "time to learn [s]"}, x_scale="log", y_scale="log"),
+    "kappa": Curves("kappa", r"radius $\kappa$", {"J": ("$J$ [tokens]", "linear")}, ("task",), x_scale="log"),
+    "label-noise": Curves("eta", r"labels flipped, $\eta$", {"regret": _SMALL_REGRET}, ("task",)),
+    "parity-cost": Curves("k", r"$k=\log_2M$", {"seconds": ("time to learn [s]", "log")}, x_scale="log"),
     "planted-horizon": Curves(
         "horizon",
         "token budget $H$ [tokens]",
-        {"J": "$J$ [tokens]", "regret": "regret [tokens]"},
+        {"J": ("$J$ [tokens]", "log"), "regret": _REGRET},
         ("base",),
         x_scale="log",
-        y_scale="symlog",
         ncols=2,
     ),
 }
@@ -67,8 +67,8 @@ CURVES = {
 Rows = list[dict[str, Any]]
 
 
-def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, str, Rows]]:
-    """Title, label of the vertical axis and rows of each panel, in the order of the table."""
+def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, tuple[str, str], Rows]]:
+    """Title, label and scale of the vertical axis, rows of each panel, in the order of the table."""
     for quantity, label in curves.quantities.items():
         of_quantity = [row for row in rows if row["quantity"] == quantity]
         for values in dict.fromkeys(tuple(row[name] for name in curves.panels_by) for row in of_quantity):
@@ -91,21 +91,34 @@ def _line(axes: Any, curves: Curves, rows: Rows, colour: str, mark: str) -> None
         axes.plot(x, prediction, color=colour, ls="-.", lw=0.7)
 
 
-def _panel(axes: Any, curves: Curves, title: str, label: str, rows: Rows, looks: dict[str, tuple[str, str]]) -> None:
+def _panel(
+    axes: Any, curves: Curves, title: str, vertical: tuple[str, str], rows: Rows, looks: dict[str, tuple[str, str]]
+) -> None:
     for method, (colour, mark) in looks.items():
         mine = sorted((row for row in rows if row["method"] == method), key=lambda row: float(row[curves.x]))
         if mine:
             _line(axes, curves, mine, colour, mark)
     axes.set_xscale(curves.x_scale)
-    if curves.y_scale == "symlog":
-        sizes = np.abs([row["mean"] for row in rows])
-        largest = float(sizes.max(initial=0.0))
-        axes.set_yscale("symlog", linthresh=max(largest * 1e-3, 1e-9))
+    if vertical[1] == "symlog":
+        largest = float(np.abs([row["mean"] for row in rows]).max(initial=0.0))
+        axes.set_yscale("symlog", linthresh=10.0 ** np.ceil(np.log10(max(largest, 1e-9) * 1e-3)), linscale=0.5)
     else:
-        axes.set_yscale(curves.y_scale)
-    axes.set(xlabel=curves.x_label, ylabel=label)
+        axes.set_yscale(vertical[1])
+    if curves.x_scale == "log":
+        _plain_ticks(axes, sorted({float(row[curves.x]) for row in rows if row[curves.x] > 0}))
+    axes.set(xlabel=curves.x_label, ylabel=vertical[0])
     if title:
         axes.set_title(title, loc="left")
+
+
+def _plain_ticks(axes: Any, values: list[float]) -> None:
+    """Ticks of a logarithmic axis at values that occur, about six of them, written out."""
+    if not values or max(values) / min(values) > 1e4:
+        return  # powers of ten read better
+    wanted = np.geomspace(values[0], values[-1], 6)
+    kept = sorted({min(values, key=lambda value: abs(np.log(value / target))) for target in wanted})
+    axes.set_xticks(kept, [f"{value:g}" if value < 10_000 else f"{value:,.0f}" for value in kept])
+    axes.minorticks_off()
 
 
 def _key(figure: Any, looks: dict[str, tuple[str, str]], rows: Rows) -> None:
@@ -149,8 +162,8 @@ def draw(name: str, results: Path, directory: Path) -> list[Path]:
             squeeze=False,
             layout="constrained",
         )
-        for axes, (title, label, mine) in zip(grid.flat, panels, strict=False):
-            _panel(axes, curves, title, label, mine, looks)
+        for axes, (title, vertical, mine) in zip(grid.flat, panels, strict=False):
+            _panel(axes, curves, title, vertical, mine, looks)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
         _key(figure, looks, rows)
