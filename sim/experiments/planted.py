@@ -42,6 +42,7 @@ __all__ = [
     "TRAINERS",
     "chosen_learners",
     "cyclic_prompts",
+    "drawn_traces",
     "epsilon_at",
     "gap_samples",
     "judged",
@@ -122,11 +123,11 @@ def measured(
     found: dict[str, NDArray[np.float64]] = {}
     with jax.enable_x64(True):
         if "vf-class-mle" in names:
-            data = _drawn(expert, np.asarray(expert.base), cell.key(0), n, seeds, learners.H)
+            data = drawn_traces(expert, np.asarray(expert.base), cell.key(0), n, seeds, learners.H)
             _picked(learners, found, "vf-class-mle", learners.cloned(data), names)
         if set(names) & set(CLASS_LEARNERS[1:]):
             wide = np.broadcast_to(task.base, (task.mdp.steps, *task.base.shape))
-            data = _drawn(task, wide, cell.key(1), n, seeds, learners.H)
+            data = drawn_traces(task, wide, cell.key(1), n, seeds, learners.H)
             read = completions(learners.members, data)
             if "vf-rejection" in names:
                 _picked(learners, found, "vf-rejection", learners.rejected(data, read), names)
@@ -151,7 +152,7 @@ def _picked(
             found[f"J {name}"] = law @ learners.values[name]
 
 
-def _drawn(task: TokenTask, policy: Floats, key: jax.Array, n: int, seeds: int, H: int) -> Traces:
+def drawn_traces(task: TokenTask, policy: Floats, key: jax.Array, n: int, seeds: int, H: int) -> Traces:
     """``n`` traces of ``policy`` for each of ``seeds`` data sets; a trace has the same tokens in any company."""
     from sim.rollout import rollout_traces
 
