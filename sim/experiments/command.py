@@ -93,7 +93,7 @@ def _as_table(found: Sequence[Samples]) -> pa.Table:
     sizes = [values.size for _, _, values in rows]
     return pa.table({
         "cell": np.repeat([i for i, _, _ in rows], sizes).astype(np.int32),
-        "name": pa.array(np.repeat([name for _, name, _ in rows], sizes), pa.string()),
+        "name": pa.array(np.repeat(np.array([name for _, name, _ in rows], dtype=np.str_), sizes), pa.string()),
         "trial": np.concatenate([np.arange(size, dtype=np.int32) for size in sizes] or [np.zeros(0, np.int32)]),
         "value": np.concatenate([values for _, _, values in rows] or [np.zeros(0)]).astype(np.float64),
     })  # fmt: skip
@@ -102,8 +102,10 @@ def _as_table(found: Sequence[Samples]) -> pa.Table:
 def _as_samples(table: pa.Table, count: int) -> list[Samples]:
     cells, names, values = (table[name].to_numpy(zero_copy_only=False) for name in ("cell", "name", "value"))
     found: list[dict[str, Any]] = [{} for _ in range(count)]
+    if not cells.size:
+        return list(found)
     changes = (cells[1:] != cells[:-1]) | (names[1:] != names[:-1])
-    edges = np.flatnonzero(np.append(cells.size > 0, changes))
+    edges = np.flatnonzero(np.append(True, changes))
     for start, stop in zip(edges, np.append(edges[1:], cells.size), strict=True):
         found[cells[start]][names[start]] = values[start:stop]
     return list(found)
