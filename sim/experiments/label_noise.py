@@ -15,22 +15,24 @@ Verifier-free learners see no labels: their lines are flat. Regrets are against 
 
 **Task** ``rare-success``: |V| tokens, the first decides, R in {0, H}, classes of M members and a few prompts. Learners
 train: on labels of whole traces, flipped together. A state tells the first token, so that a verifier may say at every
-later one what it says of the trace. The truth is one fixed member of a class drawn once. The expert is the best policy
-of the ball of :math:`\sqrt\kappa=(p_e-c)/\sqrt{c(1-c)}`; to filter n such traces takes more than n base draws.
+later one what it says of the trace. The class is drawn once, the truth anew for every trial. The expert is the best
+policy of the ball of :math:`\sqrt\kappa=(p_e-c)/\sqrt{c(1-c)}`; to filter n such traces takes more than n base draws.
 
 At one eta and over all of them, all learners of a kind see the same traces: differences are those of the labels.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,15 +45,16 @@ from sim.experiments.trained import (
     chosen_learners,
     keys_of,
     top_c_side,
-    trained_values,
-    verifier_errors,
     vf_upper_side,
 )
 from sim.mdp import TokenMDP
 from sim.ranges import parse_range
 from sim.tasks.rare_success import RareSuccess
-from sim.training.problem import Problem
+from sim.training.data import draw_base, draw_expert
+from sim.training.problem import Problem, value_of_law
 from sim.training.problem import Settings as Numbers
+from sim.training.registry import BATCH, LEARNERS, VERIFIERS
+from sim.training.search import verifier_error
 from sim.verdict import STANDARD_ERRORS, Side, bounds_of
 from theory.crossover import vf_cloning_value
 from theory.laws import ReturnLaw
@@ -70,7 +73,16 @@ TRAINED = (
     "vf-class-mle", "vf-count-mle", "vf-bayes-class",
     "vb-bayes-class", "vb-erm-top-c", "vb-erm-best-of-n", "vb-logistic-top-c", "vb-logistic-best-of-n",
 )  # fmt: skip
-LEARNERS = (*FREE, *NOISY, *TRAINED)
+METHODS = (*FREE, *NOISY, *TRAINED)
+#: Name of what is measured of ERM's verifier itself.
+ERROR = "erm_error"
+#: Exact Bayes, and who sees the same data.
+FLOORS = {
+    "vf-bayes": ("vf-mle",),
+    "vb-bayes": NOISY[1:],
+    "vf-bayes-class": ("vf-class-mle", "vf-count-mle"),
+    "vb-bayes-class": tuple(name for name in TRAINED if name.startswith("vb") and name != "vb-bayes-class"),
+}
 _RARE = RareSuccess(V=8, M=64, H=8, prompts=8)
 #: Learners from labels and from none that do the same with their data.
 _ALIKE = (("vb-bayes", "vf-bayes"), ("vb-ball", "vf-mle"))
@@ -125,7 +137,7 @@ class LabelNoiseSettings(Settings):
     @property
     def chosen(self) -> tuple[str, ...]:
         """Learners that are run, in their own order."""
-        return chosen_learners(self.learners, LEARNERS)
+        return chosen_learners(self.learners, METHODS)
 
     def of_task(self, task: str) -> tuple[str, ...]:
         """Those of one task."""
@@ -206,6 +218,7 @@ class LabelNoise(Experiment[LabelNoiseSettings]):
             if trained and vb.startswith("vb") and vf.startswith("vf") and {vb, vf} <= set(settings.chosen)
         ]
         summary["crossings"] = summary.get("crossings", []) + crossings
+        summary["wrong_order"] = summary.get("wrong_order", []) + _below_floors(measured)
         return summary
 
     def _of_codebook(
@@ -229,7 +242,7 @@ class LabelNoise(Experiment[LabelNoiseSettings]):
         }
 
     def violated(self, summary: Mapping[str, Any]) -> list[str]:
-        """More noise never helps, and the order changes at the break-even: garbling."""
+        """More noise never helps, and the order changes at the break-even: garbling. Nobody is better than Bayes."""
         return list(summary.get("wrong_order", []))
 
     def lines(self, settings: LabelNoiseSettings, measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
@@ -250,7 +263,7 @@ class LabelNoise(Experiment[LabelNoiseSettings]):
         trained = settings.of_task(RARE)
         one = 0.3 * settings.trained_seeds / 64 * sum(1.0 if "logistic" in name else 0.1 for name in trained)
         sampled = 6.0 + 0.02 * len(settings.etas) * grown if settings.of_task(CODEBOOK) else 0.0
-        return 2.0 + sampled + 1.5 * len(trained) + one * len(settings.etas[::2])
+        return 2.0 + sampled + 1.0 * len(trained) + one * len(settings.etas[::2])
 
 
 def _row(task: str, vb: str, vf: str, found: Crossing, proven: float | None = None) -> dict[str, Any]:
@@ -365,6 +378,20 @@ def _wrong_order(measured: Sequence[tuple[Cell, list[Measurement]]], break_even:
     return found
 
 
+def _below_floors(measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
+    """Learners with less regret than exact Bayes on the same data, truths being as uniform as its prior."""
+    found = []
+    for cell, row in measured:
+        regret = {m.method: m for m in row if m.quantity == "regret"}
+        found += [
+            f"{name} at eta = {cell['eta']:g}: less regret than {floor}"
+            for floor, others in FLOORS.items()
+            for name in others
+            if floor in regret and name in regret and _less(regret[name], regret[floor])
+        ]
+    return found
+
+
 def _less(one: Measurement, other: Measurement) -> bool:
     """``one`` is less than ``other`` beyond what sampling and rounding explain; exact values where both are."""
     if math.isfinite(one.exact) and math.isfinite(other.exact):
@@ -401,19 +428,52 @@ def first_token_problem(rare: RareSuccess, p_e: float) -> Problem:
     )
 
 
+@functools.partial(jax.jit, static_argnames=("names", "size"))
+def _values(
+    names: tuple[str, ...], problem: Problem, numbers: Numbers, keys: jax.Array, size: int, eta: Any
+) -> jax.Array:
+    """J of learners that see the same data, tokens, (seeds, names), for each of ``keys``, whose truth is uniform.
+
+    For the name ``ERROR`` it is E_x E_b|R_hat - R| of the verifier that the learners by ERM search with.
+    """
+
+    def one(key: jax.Array) -> jax.Array:
+        drawn, coins, which = jax.random.split(key, 3)
+        truth = jax.random.randint(which, (), 0, len(problem.verifiers))
+        mdp = dataclasses.replace(problem.mdp, rewards=problem.verifiers[truth])
+        mine = dataclasses.replace(problem, mdp=mdp, expert=problem.policies[truth])
+        free = names[0] in LEARNERS and LEARNERS[names[0]].kind == "vf"
+        data = draw_expert(mine, drawn, size, size) if free else draw_base(mine, drawn, size, size, eta)
+
+        def value(name: str) -> Any:
+            if name == ERROR:
+                ties, _ = jax.random.split(coins)
+                return verifier_error(mine, VERIFIERS["erm"].table(mine, numbers, data, ties))
+            return value_of_law(mine, LEARNERS[name].law(mine, numbers, data, coins))
+
+        return jnp.stack([value(name) for name in names])
+
+    blocks = -(-keys.size // BATCH)
+    padded = keys[jnp.arange(blocks * BATCH) % keys.size].reshape(blocks, BATCH)
+    found = jax.lax.map(jax.vmap(one), padded)
+    return jnp.asarray(found.reshape(-1, len(names))[: keys.size])
+
+
 def _trained(settings: LabelNoiseSettings, cell: Cell) -> Samples:
-    """J of each learner and the error of ERM's verifier, tokens; traces do not depend on eta."""
-    problem, names, eta = first_token_problem(settings.rare, settings.p_e), settings.of_task(RARE), cell["eta"]
+    """J of each learner and the error of ERM's verifier, tokens; traces and truths do not depend on eta."""
+    problem, eta = first_token_problem(settings.rare, settings.p_e), cell["eta"]
     numbers = Numbers(N=settings.N, c=settings.rare.c, eta=eta, iterations=200, rate=0.3)
     blind = Cell(cell.experiment, {"task": RARE}, cell.seed)
+    chosen = settings.of_task(RARE)
+    free = tuple(name for name in chosen if LEARNERS[name].kind == "vf")
+    samples: dict[str, Floats] = {}
     with jax.enable_x64(True):
         keys = keys_of(blind, settings.trained_seeds)
-        run: Callable[..., Any] = functools.partial(
-            trained_values, problem, keys=keys, n=settings.n, size=settings.n, settings=numbers, eta=eta
-        )
-        found: dict[str, Floats] = run(names)
-        errors = verifier_errors(problem, "erm", keys, settings.n, settings.n, numbers, eta)
-    return {**found, "erm_error": errors}
+        for names in (free, (*(name for name in chosen if name not in free), ERROR)):
+            if names:
+                found = np.asarray(_values(names, problem, numbers, keys, settings.n, eta))
+                samples |= dict(zip(names, found.T.copy(), strict=True))
+    return samples
 
 
 def _judged(settings: LabelNoiseSettings, cell: Cell, samples: Samples) -> list[Measurement]:
@@ -449,7 +509,7 @@ def _judged(settings: LabelNoiseSettings, cell: Cell, samples: Samples) -> list[
     upper = Side.of(error, VERIFIER_NOISY.speaks_of(seen))
     return [
         *found,
-        Measurement("verifier_error", "erm", "tokens", samples["erm_error"], upper=upper, reach=(0.0, H), scale=H),
+        Measurement("verifier_error", "erm", "tokens", samples[ERROR], upper=upper, reach=(0.0, H), scale=H),
     ]
 
 

@@ -173,6 +173,24 @@ def test_violated_orders_are_told(drawn: Result) -> None:
     assert EXPERIMENT.violated(drawn.summary) == []
 
 
+def test_nobody_is_better_than_bayes(trained: Result) -> None:
+    """ERM's regrets put in the place of Bayes's and the other way round: the summary says so."""
+
+    def exchanged(m: Measurement) -> Measurement:
+        pair = {"vb-erm-top-c": "vb-bayes-class", "vb-bayes-class": "vb-erm-top-c"}
+        return dataclasses.replace(m, method=pair.get(m.method, m.method))
+
+    means = [[m.mean for m in regrets(trained, name)] for name in ("vb-bayes-class", "vb-erm-top-c")]
+    assert any(one < other - 0.1 for one, other in zip(*means, strict=True))
+    assert EXPERIMENT.violated(trained.summary) == []
+    certain = [
+        (cell, [exchanged(dataclasses.replace(m, samples=None, exact=m.mean)) for m in row])
+        for cell, row in trained.measured
+    ]
+    claims = EXPERIMENT.violated(EXPERIMENT.summarise(RARE_ONLY, certain))
+    assert any("vb-erm-top-c" in claim and "less regret than vb-bayes-class" in claim for claim in claims)
+
+
 def test_crossings_are_interpolated() -> None:
     assert crossing([0.0, 0.1, 0.2], [-1.0, -1.0, 3.0]) == (pytest.approx(0.125), "")
     assert crossing([0.0, 0.1], [1.0, 2.0])[0] is None
