@@ -365,9 +365,9 @@ class Compute(Experiment[ComputeSettings]):
     def estimated_seconds(self, settings: ComputeSettings) -> float:
         """Recursions over B tokens for each mixture, and labelled traces."""
         pairs = settings.prompts * 2.0**settings.log2_M
-        recursion = settings.B * (6e-5 + 1.5e-6 * pairs * (ERM in settings.chosen))
+        recursion = settings.B * (6e-5 + 5e-7 * pairs * (ERM in settings.chosen))
         labels = 1e-7 * settings.seeds * settings.n * settings.label_length
-        return 5.0 + len(settings.spreads) * (recursion + labels)
+        return 4.0 + len(settings.spreads) * (recursion + labels)
 
 
 def _spread(settings: ComputeSettings, cell: Cell) -> float:

@@ -212,13 +212,12 @@ def growth(learner: str, k: Floats, seconds: Floats, seed: int) -> dict[str, Any
     nor the machine's moods between points, is in it.
     """
     last = slice(-min(FITTED[learner], k.size), None)
-    of, theory = ("bits of seconds for each bit of k", math.nan) if learner == VF else ("power of k", 3.0)
+    of = "bits of seconds for each bit of k" if learner == VF else "power of k"
     if k.size < 2:
-        return {"of": of, "growth": None, "ci_low": None, "ci_high": None, "theory": theory, "reason": "one k only"}
+        return {"of": of, "growth": None, "ci_low": None, "ci_high": None, "theory": None, "reason": "one k only"}
     x = k[last] if learner == VF else np.log2(k[last])
     centred = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    if learner == VF:
-        theory = float(centred @ (k[last] + np.log2(k[last])))
+    theory = float(centred @ (k[last] + np.log2(k[last]))) if learner == VF else 3.0
     rng = np.random.default_rng([seed, 0xC057])
     shape = (RESAMPLES, *seconds[last].shape)
     resampled = np.take_along_axis(seconds[last][None], rng.integers(0, seconds.shape[1], shape), axis=2)

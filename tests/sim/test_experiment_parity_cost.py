@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 
 import numpy as np
@@ -215,7 +216,9 @@ def test_growth_is_that_of_the_model() -> None:
     wide = growth(VF, k, noisy, 0)
     assert wide["ci_low"] < wide["theory"] < wide["ci_high"]
     assert wide["ci_high"] - wide["ci_low"] > 0.01
-    assert growth(VF, k[:1], clean[:1], 0)["growth"] is None
+    alone = growth(VF, k[:1], clean[:1], 0)
+    assert alone["growth"] is None
+    json.dumps(alone, allow_nan=False)
 
 
 def test_extrapolation_solves_its_equation() -> None:
