@@ -28,7 +28,7 @@ import numpy as np
 
 from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
 from sim.tasks.survivors import MAX_LOG2_M, MAX_N, MAX_TOKENS, Survivors
-from sim.verdict import ROUNDING, STANDARD_ERRORS, Side
+from sim.verdict import ROUNDING, STANDARD_ERRORS, UNSEEN_LOG_ODDS, Side
 from theory.crossover import (
     CROSSOVER_VF_WINS,
     GARBLING,
@@ -53,8 +53,8 @@ VERSIONS = ("outside", "outside-noisy", "equal-draws")
 METHODS = ("vf-optimal", "vf-mle", "vf-cloning", "vb-optimal", "vb-consistent")
 DIFFERENCE = "vb-optimal - vf-optimal"
 
-#: Trials drawn with one generator.
-BLOCK = 1024
+#: Trials drawn with one generator; trials from which on a standard error says who wins.
+BLOCK, LEAST_TRIALS = 1024, 64
 #: Data sets are drawn as they come where the expert is noisy: a mean is compared with a bound there only if so many of
 #: the trials are expected to differ from the value without gain or without loss, since fewer have no standard error.
 FEWEST = 100
@@ -84,6 +84,7 @@ class CrossoverSettings(Settings):
     def __post_init__(self) -> None:
         """Checks every field."""
         super().__post_init__()
+        require_range("--seeds", self.seeds, LEAST_TRIALS, 10**7)
         require_range("--log2-M", self.log2_M, 1, MAX_LOG2_M)
         for name, values, low, high in (("tokens", self.tokens, 2, MAX_TOKENS), ("traces", self.traces, 1, MAX_N)):
             for value in values:
@@ -318,7 +319,7 @@ class _Judged:
         low, high = told.interval(name)
         least, most = self.c, self.p_e if name == "vf-cloning" else 1.0  # without gain, without loss
         as_drawn = self.seen > 0.0 and name.startswith("vf")
-        seen = self.seen * (most - least) if as_drawn else 0.0
+        seen, weight = self.seen * (most - least) if as_drawn else 0.0, self._weight(told, name[:2])
         return Measurement(
             "J",
             name,
@@ -327,8 +328,16 @@ class _Judged:
             low if high - low <= ROUNDING else math.nan,
             Side(CROSSOVER_VF_WINS.label, low, True, low > least + ROUNDING) if low - least >= seen else None,
             Side(CROSSOVER_VF_WINS.label, high, True, high < most - ROUNDING) if most - high >= seen else None,
-            (0.0, most) if as_drawn else (-math.inf, math.inf),
+            (0.0, most) if as_drawn else (1.0 - weight, 1.0 if math.isfinite(weight) else math.inf),
         )
+
+    def _weight(self, told: Known, *kinds: str) -> float:
+        """No trial loses more, if its losses are weighted by Pi; infinite where gains are weighted instead.
+
+        A random one of at least two candidates misses at least half of the time: its exact loss is above Pi(1-c)/2.
+        """
+        random = min({"vf": told.region.vf_mle, "vb": told.region.vb_random}[kind] for kind in kinds)
+        return 2.0 * (1.0 - random) / (1.0 - self.c) if random > (1.0 + self.c) / 2.0 else math.inf
 
     def difference(self, told: Known) -> Measurement:
         """Optimal VB minus optimal VF, in units of H; a garbling says its sign."""
@@ -341,6 +350,7 @@ class _Judged:
                 sides, (low, high), (low > self.c - 1.0 + ROUNDING, high < 1.0 - self.c - ROUNDING), strict=True
             )
         ]
+        weight = 1.0 if self.seen else self._weight(told, "vf", "vb")
         return Measurement(
             "difference",
             DIFFERENCE,
@@ -349,7 +359,7 @@ class _Judged:
             0.0 if told.proven == "equal" else math.nan,
             bounds[0] if not 0.0 < bounds[0].bound < self.seen else None,
             bounds[1] if not -self.seen < bounds[1].bound < 0.0 else None,
-            (-1.0, 1.0) if self.seen else (-math.inf, math.inf),
+            (-weight, weight),
         )
 
 
@@ -357,7 +367,9 @@ def _as_row(settings: CrossoverSettings, cell: Cell, row: Sequence[Measurement])
     told = _known(settings, cell)
     seen = next((m for m in row if m.quantity == "difference"), None)
     mean, se = (seen.mean, seen.se) if seen else (math.nan, math.nan)
-    sure = abs(mean) > STANDARD_ERRORS * se + ROUNDING
+    # Hits too rare to be seen in data drawn as they come may move the mean, as for bounds.
+    unseen = min(UNSEEN_LOG_ODDS / settings.seeds, 1.0) if cell["version"] == "outside-noisy" else 0.0
+    sure = abs(mean) - unseen > STANDARD_ERRORS * se + ROUNDING
     return {
         **cell.axes,
         "bounds": told.bounds,
