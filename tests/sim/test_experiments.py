@@ -147,17 +147,20 @@ def test_cells_that_are_not_finite_are_kept_apart(monkeypatch: pytest.MonkeyPatc
 def test_finished_batches_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second run reads its shards: the same table, and nothing is measured; a shard cut short is measured again."""
     settings, coins = Settings(seeds=32), Coins(Settings())
-    config = {"experiment": "coins"}
-    first = run_experiment(coins, settings, Output.open(tmp_path / "o", config, resume=False)).table()
+
+    def table(resume: bool) -> str:  # as text: a table that holds NaN is not equal to itself
+        return str(run_experiment(coins, settings, Output.open(tmp_path / "o", {}, resume)).table().to_pylist())
+
+    first = table(resume=False)
     shards = sorted((tmp_path / "o" / "shards").iterdir())
     assert len(shards) == 2
     calls: list[float] = []
     measure = coins.measure
     monkeypatch.setattr(coins, "measure", lambda s, cells: calls.extend(c["p"] for c in cells) or measure(s, cells))
-    assert run_experiment(coins, settings, Output.open(tmp_path / "o", config, resume=True)).table() == first
+    assert table(resume=True) == first
     assert calls == []
     shards[0].write_bytes(shards[0].read_bytes()[:100])
-    assert run_experiment(coins, settings, Output.open(tmp_path / "o", config, resume=True)).table() == first
+    assert table(resume=True) == first
     assert calls in ([0.25, 0.5], [0.75])
 
 
@@ -252,7 +255,7 @@ def test_interruption_is_exit_130_and_resumable(
 def test_kill_9_and_resume_give_the_same_bytes(tmp_path: Path) -> None:
     """Killed after a shard is written and resumed, an experiment ends with the bytes of one that was left alone."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "sim.sweep", *SMALL[:4], "--seeds", "4096"]
+    command = [sys.executable, "-m", "sim.sweep", *SMALL[:4], "--seeds", "256"]
     process = subprocess.Popen(
         [*command, "--out", str(killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
