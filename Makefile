@@ -28,7 +28,7 @@ sweep: $(VENV)/.installed
 	$(BIN)/python -m sim.sweep --horizon 1..512 --out $(OUT) --resume
 
 test: $(VENV)/.installed-all
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .

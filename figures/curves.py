@@ -51,7 +51,7 @@ CURVES = {
         x_scale="log",
         ncols=2,
     ),
-    "kappa": Curves("kappa", r"radius $\kappa$", {"J": ("$J$ [tokens]", "linear")}, ("task",), x_scale="log"),
+    "kappa": Curves("kappa", r"radius $\kappa$", {"J": ("$J$ [tokens]", "linear")}, ("task",), x_scale="log", ncols=2),
     "label-noise": Curves("eta", r"labels flipped, $\eta$", {"regret": _SMALL_REGRET}, ("task",)),
     "parity-cost": Curves("k", r"$k=\log_2M$", {"seconds": ("time to learn [s]", "log")}, x_scale="log"),
     "planted-horizon": Curves(
@@ -67,6 +67,16 @@ CURVES = {
 Rows = list[dict[str, Any]]
 
 
+#: Colour of a method's line, mark, and what fills it.
+Look = tuple[str, str, str]
+
+
+def _look(number: int) -> Look:
+    """Ten colours; from the eleventh method on the marks are filled."""
+    colour = colours()[number % 10]
+    return colour, MARKERS[number % len(MARKERS)], "white" if number < 10 else colour
+
+
 def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, tuple[str, str], Rows]]:
     """Title, label and scale of the vertical axis, rows of each panel, in the order of the table."""
     for quantity, label in curves.quantities.items():
@@ -76,12 +86,14 @@ def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, tuple[str, str], 
             yield ", ".join(str(value) for value in values), label, mine
 
 
-def _line(axes: Any, curves: Curves, rows: Rows, colour: str, mark: str) -> None:
+def _line(axes: Any, curves: Curves, rows: Rows, look: Look) -> None:
+    colour, mark, face = look
+
     def column(name: str) -> Any:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
     x, mean, se = column(curves.x), column("mean"), column("se")
-    axes.errorbar(x, mean, 1.96 * se, fmt=mark, ls="-", ms=2.8, lw=0.8, color=colour, mew=0.5, mfc="white")
+    axes.errorbar(x, mean, 1.96 * se, fmt=mark, ls="-", ms=2.8, lw=0.8, color=colour, mew=0.5, mfc=face)
     for side, dashes in (("lower", "--"), ("upper", ":")):
         valid = np.array([row[f"bound_{side}_valid"] for row in rows], dtype=bool)
         if valid.any():
@@ -92,12 +104,12 @@ def _line(axes: Any, curves: Curves, rows: Rows, colour: str, mark: str) -> None
 
 
 def _panel(
-    axes: Any, curves: Curves, title: str, vertical: tuple[str, str], rows: Rows, looks: dict[str, tuple[str, str]]
+    axes: Any, curves: Curves, title: str, vertical: tuple[str, str], rows: Rows, looks: dict[str, Look]
 ) -> None:
-    for method, (colour, mark) in looks.items():
+    for method, look in looks.items():
         mine = sorted((row for row in rows if row["method"] == method), key=lambda row: float(row[curves.x]))
         if mine:
-            _line(axes, curves, mine, colour, mark)
+            _line(axes, curves, mine, look)
     axes.set_xscale(curves.x_scale)
     if vertical[1] == "symlog":
         largest = float(np.abs([row["mean"] for row in rows]).max(initial=0.0))
@@ -117,16 +129,16 @@ def _plain_ticks(axes: Any, values: list[float]) -> None:
         return  # powers of ten read better
     wanted = np.geomspace(values[0], values[-1], 6)
     kept = sorted({min(values, key=lambda value: abs(np.log(value / target))) for target in wanted})
-    axes.set_xticks(kept, [f"{value:g}" if value < 10_000 else f"{value:,.0f}" for value in kept])
+    axes.set_xticks(kept, [f"{value:.3g}" if value < 1_000 else f"{value:,.0f}" for value in kept])
     axes.minorticks_off()
 
 
-def _key(figure: Any, looks: dict[str, tuple[str, str]], rows: Rows) -> None:
+def _key(figure: Any, looks: dict[str, Look], rows: Rows) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker=mark, ms=2.8, lw=0.8, mfc="white", label=method)
-        for method, (colour, mark) in looks.items()
+        Line2D([], [], color=colour, marker=mark, ms=2.8, lw=0.8, mfc=face, label=method)
+        for method, (colour, mark, face) in looks.items()
     ]
     drawn = {
         "lower bound": ("--", any(row["bound_lower_valid"] for row in rows)),
@@ -151,7 +163,7 @@ def draw(name: str, results: Path, directory: Path) -> list[Path]:
     ]
     config = json.loads((results / "manifest.json").read_text())["config"]
     methods = dict.fromkeys(row["method"] for row in rows)
-    looks = {m: (colours()[i % 10], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
+    looks = {m: _look(i) for i, m in enumerate(methods)}
     panels = list(_panels(curves, rows))
     height = -(-len(panels) // curves.ncols)
     with style():

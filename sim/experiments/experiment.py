@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.experiments.tables import methods_against
 from sim.verdict import ROUNDING, Side, beyond
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ class Experiment(abc.ABC, Generic[S]):
     name: ClassVar[str]
     question: ClassVar[str]  # in one line
     axes: ClassVar[tuple[str, ...]]
+    against: ClassVar[tuple[str, ...]] = ()  # axes whose values are the columns of the printed table, if not the last
     batch: ClassVar[int] = 1  # cells measured in one call and stored as one shard
     settings: S
 
@@ -235,21 +237,9 @@ class Experiment(abc.ABC, Generic[S]):
         return []
 
     def lines(self, settings: S, measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
-        """The table on standard output: by default mean and standard error, a row a cell, a column a method."""
-        quantity = measured[0][1][0].quantity if measured and measured[0][1] else ""
-        methods: dict[str, None] = {}
-        for _, row in measured:
-            methods.update(dict.fromkeys(m.method for m in row if m.quantity == quantity))
-        widths = {name: max(len(name), 8) for name in self.axes}
-        head = "".join(f" {name:>{widths[name]}}" for name in self.axes) + "".join(f"  {m:>20}" for m in methods)
-        unit = measured[0][1][0].unit if quantity else ""
-        lines = [f"{quantity} [{unit}], mean +- standard error", head]
-        for cell, row in measured:
-            seen = {m.method: f"{m.mean:.5g} +- {m.se:.2g}" for m in row if m.quantity == quantity}
-            shown = "".join(f" {_short(cell[name]):>{widths[name]}}" for name in self.axes)
-            lines.append(shown + "".join(f"  {seen.get(name, '-'):>20}" for name in methods))
-        return lines
-
-
-def _short(value: Axis) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        """The table on standard output: by default of the first quantity, against the last axis."""
+        if not measured or not measured[0][1]:
+            return []
+        against = self.against or self.axes[-1:]
+        by = [name for name in self.axes if name not in against]
+        return methods_against(against, by, measured[0][1][0].quantity, measured)

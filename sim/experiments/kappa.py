@@ -263,7 +263,7 @@ class Kappa(Experiment[KappaSettings]):
 
     def lines(self, settings: KappaSettings, measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
         """Values, then regrets, a column a radius; then where regrets are largest."""
-        lines = methods_against("kappa", "task", "J", measured) + methods_against("kappa", "task", "regret", measured)
+        lines = [*super().lines(settings, measured), *methods_against(["kappa"], ["task"], "regret", measured)]
         for row in self.summarise(settings, measured)["peaks"]:
             most, where = (f"{row[name]:.4g}" for name in ("largest_regret", "kappa_of_largest_regret"))
             last = f"{row['regret_at_largest_kappa']:.4g} at {row['largest_kappa']:g}"

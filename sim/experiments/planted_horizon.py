@@ -114,6 +114,7 @@ class PlantedHorizon(Experiment[PlantedHorizonSettings]):
     name = "planted-horizon"
     question = "How do regrets and gaps grow with the horizon on the planted task?"
     axes = ("base", "horizon", "n")
+    against = ("horizon", "n")
 
     def cells(self, settings: PlantedHorizonSettings) -> tuple[Cell, ...]:
         """Bases outermost."""

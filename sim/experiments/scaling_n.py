@@ -306,8 +306,8 @@ class ScalingN(Experiment[ScalingNSettings]):
 
     def lines(self, settings: ScalingNSettings, measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
         """Regrets, a column an n; then the fits."""
-        lines = methods_against("n", "task", "regret", measured)
-        lines += methods_against("n", "task", "verifier_error", [x for x in measured if x[0]["task"] == PLANTED])
+        lines = methods_against(["n"], ["task"], "regret", measured)
+        lines += methods_against(["n"], ["task"], "verifier_error", [x for x in measured if x[0]["task"] == PLANTED])
         for row in self.summarise(settings, measured)["exponents"]:
             if row["ci_low"] is None:
                 lines.append(f"exponent of {row['quantity']}, {row['method']}: none, {row['reason']}")
