@@ -121,13 +121,17 @@ class Posed:
 
     @cached_property
     def expert_bound(self) -> Side:
-        """``chi2-expert`` of every prompt at its own kappa_x, averaged, tokens."""
-        found = [
-            CHI2_EXPERT.evaluate(mu=law.mean, sigma=law.sd, epsilon=float(np.sqrt(max(kappa, 0.0))), H=self.H)
-            for law, kappa in zip(self.base.return_laws(), self.ball.divergence, strict=True)
-        ]
-        proven = all(one.assumptions_hold for one in found) and CHI2_EXPERT.speaks_of(_ANY)
-        value = float(self.base.weights @ np.array([one.value for one in found]))
+        """``chi2-expert`` of every prompt at its own kappa_x, averaged, tokens; a constant return is what it is."""
+        radii = np.sqrt(np.maximum(self.ball.divergence, 0.0))
+        values, proven = [], CHI2_EXPERT.speaks_of(_ANY)
+        for law, epsilon in zip(self.base.return_laws(), radii, strict=True):
+            if law.values.size > 1:
+                found = CHI2_EXPERT.evaluate(mu=law.mean, sigma=law.sd, epsilon=float(epsilon), H=self.H)
+                values.append(found.value)
+                proven = proven and found.assumptions_hold
+            else:
+                values.append(law.mean)
+        value = float(self.base.weights @ np.array(values))
         return Side("chi2-expert", value, proven, proven and value < self.H)
 
     def upper(self, name: str, n: int, numbers: Settings, samples: Samples) -> Side | None:
@@ -314,7 +318,7 @@ def _trained(
 def anti_concentration(task: TokenTask, divergence: Floats) -> float:
     """min_x P_b[R >= mu_x + sigma_x sqrt(kappa_x)]; ``divergence`` (X,) is kappa_x. A constant return counts 1."""
     found = [
-        law.anti_concentration(float(np.sqrt(max(kappa, 0.0)))) if law.sd > 0.0 else 1.0
+        law.anti_concentration(float(np.sqrt(max(kappa, 0.0)))) if law.values.size > 1 else 1.0
         for law, kappa in zip(task.return_laws(), divergence, strict=True)
     ]
     return min(found)
