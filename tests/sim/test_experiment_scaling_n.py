@@ -125,6 +125,13 @@ def test_expert_iteration_shares_its_traces_and_dpo_stops(planted: Result) -> No
     assert seen[2] == set(TRAINED) - {"expert-iteration"}
     assert seen[16] == set(TRAINED)
     assert seen[2 * DPO_MOST] == set(TRAINED) - {"dpo"}
+    made = EXPERIMENT.planted(TINY)
+    cell, row = next((cell, row) for cell, row in planted.measured if cell["n"] == 16)
+    with jax.enable_x64(True):
+        keys = keys_of(cell, TINY.trained_seeds)
+        quarter = trained_samples(made.posed.problem, ["expert-iteration"], (), keys, 4, made.size, made.numbers)
+    (regret,) = [m.samples for m in row if m.method == "expert-iteration"]
+    np.testing.assert_array_equal(made.posed.value - quarter["J expert-iteration"], regret)
 
 
 def test_counting_tends_to_its_limit(planted: Result) -> None:
@@ -198,6 +205,7 @@ def test_sides_are_those_of_the_theory(posed: Posed) -> None:
     assert math.isclose(top.bound, 1.0 / posed.c)
     far = Posed.of(posed.base, 30.0)
     assert far.reached == 0.0 < far.c
+    assert posed.c == posed.reached > 0.0
     for name in ("vb-erm-top-c", "vb-erm-best-of-n"):
         near, beyond = posed.upper(name, 50, numbers, samples), far.upper(name, 50, numbers, samples)
         assert near is not None
