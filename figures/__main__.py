@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,6 +31,15 @@ def _drawer(name: str) -> Callable[[Path, Path], list[Path]]:
     return partial(module.draw, name) if FIGURES[name][0] == "figures.curves" else draw
 
 
+def _made_by(results: Path) -> str | None:
+    """The figure that results are drawn as, by their manifest; None if that cannot be read."""
+    try:
+        found = json.loads((results / "manifest.json").read_text())["config"].get("experiment", "gap")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return str(found)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = OneLineParser(prog="python -m figures", description="Draw a figure from stored tables.")
@@ -46,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (arguments.results / name).is_file():
             print(f"python -m figures: {arguments.results}: has no {name}, expected a sweep's output", file=sys.stderr)
             return 2
+    made = _made_by(arguments.results)
+    if made != arguments.name:
+        found = "has no readable manifest.json" if made is None else f"holds results of {made}"
+        print(f"python -m figures: {arguments.results}: {found}, expected those of {arguments.name}", file=sys.stderr)
+        return 2
     try:
         written = _drawer(arguments.name)(arguments.results, arguments.out or arguments.results)
     except OSError as error:

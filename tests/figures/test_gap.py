@@ -50,3 +50,16 @@ def test_a_directory_without_results_is_refused(tmp_path: Path, capsys: pytest.C
     """Exit 2 and one line that names what is missing."""
     assert main(["gap", "--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"config": 1}', '{"config": {"experiment": "phase"}}'])
+def test_results_of_something_else_are_refused(
+    manifest: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 and one line, not the failure of a drawing on a table of other columns."""
+    for name in ("gaps.parquet", "summary.json"):
+        (tmp_path / name).write_bytes((results / name).read_bytes())
+    (tmp_path / "manifest.json").write_text(manifest)
+    assert main(["gap", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "gap.png").exists()
