@@ -91,6 +91,9 @@ Crossing = tuple[float | None, str]
 _NEVER, _ALWAYS = "worse at every eta", "as good at every eta"
 #: Exact numbers are compared up to this.
 EXACT = 1e-9
+#: Trials from which on sampled means are compared. On the codebook what decides a mean may be rare: of a hundred trials
+#: the standard error may be far too small.
+FEWEST = {CODEBOOK: 256, RARE: 32}
 
 
 @dataclass(frozen=True)
@@ -367,13 +370,13 @@ def _wrong_order(measured: Sequence[tuple[Cell, list[Measurement]]], break_even:
         found += [
             f"{name}: less regret at eta = {after:g} than at {eta:g}"
             for name in NOISY
-            if name in one and _less(other[name], one[name])
+            if name in one and _less(other[name], one[name], FEWEST[CODEBOOK])
         ]
     for eta, regret in rows:
         for vb, vf in _ALIKE:
             if vb in regret and vf in regret:
                 pair = (regret[vf], regret[vb]) if eta <= break_even else (regret[vb], regret[vf])
-                if _less(*pair):
+                if _less(*pair, FEWEST[CODEBOOK]):
                     found.append(f"{vb} and {vf} at eta = {eta:g}: not in the order that {break_even:.4f} gives")
     return found
 
@@ -387,15 +390,20 @@ def _below_floors(measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[st
             f"{name} at eta = {cell['eta']:g}: less regret than {floor}"
             for floor, others in FLOORS.items()
             for name in others
-            if floor in regret and name in regret and _less(regret[name], regret[floor])
+            if floor in regret and name in regret and _less(regret[name], regret[floor], FEWEST[cell["task"]])
         ]
     return found
 
 
-def _less(one: Measurement, other: Measurement) -> bool:
-    """``one`` is less than ``other`` beyond what sampling and rounding explain; exact values where both are."""
+def _less(one: Measurement, other: Measurement, fewest: int) -> bool:
+    """``one`` is less than ``other`` beyond what sampling and rounding explain; exact values where both are.
+
+    Fewer than ``fewest`` trials of either say nothing.
+    """
     if math.isfinite(one.exact) and math.isfinite(other.exact):
         return one.exact < other.exact - EXACT * one.scale
+    if any(0 < m.trials < fewest for m in (one, other)):
+        return False
     return one.mean < other.mean - STANDARD_ERRORS * math.hypot(one.se, other.se) - EXACT * one.scale
 
 

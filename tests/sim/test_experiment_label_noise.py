@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 DRAWN = "vf-bayes,vf-mle,vb-bayes,vb-ball,vb-top-c,vb-best-of-n"
 TRAINED = "vf-class-mle,vb-bayes-class,vb-erm-top-c"
-CODEBOOK_ONLY = LabelNoiseSettings(seeds=64, learners=DRAWN)
+CODEBOOK_ONLY = LabelNoiseSettings(seeds=256, learners=DRAWN)
 RARE_ONLY = LabelNoiseSettings(
     learners=TRAINED,
     etas=(0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.45),
@@ -189,6 +189,30 @@ def test_nobody_is_better_than_bayes(trained: Result) -> None:
     ]
     claims = EXPERIMENT.violated(EXPERIMENT.summarise(RARE_ONLY, certain))
     assert any("vb-erm-top-c" in claim and "less regret than vb-bayes-class" in claim for claim in claims)
+
+
+def test_few_trials_decide_no_order(drawn: Result) -> None:
+    """A handful of data sets has no standard error to speak of: no violation. From 256 on Bayes's place is checked."""
+    for seed in range(100, 108):
+        few = dataclasses.replace(CODEBOOK_ONLY, seeds=2, seed=seed, learners="vb-bayes,vb-top-c,vb-best-of-n")
+        assert run_experiment(EXPERIMENT, few).exit_code == 0
+
+    def worse(m: Measurement) -> Measurement:
+        return m if m.method != "vb-bayes" or m.samples is None else dataclasses.replace(m, samples=m.samples + 20.0)
+
+    moved = [(cell, [worse(m) for m in row]) for cell, row in drawn.measured]
+    claims = EXPERIMENT.violated(EXPERIMENT.summarise(CODEBOOK_ONLY, moved))
+    assert any("vb-top-c at eta = 0.3: less regret than vb-bayes" in claim for claim in claims)
+
+
+def test_cloning_is_bounded_at_the_spread_of_its_expert(trained: Result) -> None:
+    """The expert solves with probability p_e: sigma_e = H sqrt(p_e (1 - p_e)), h = (1 + log M)/n."""
+    h = (1.0 + math.log(16)) / 256
+    expected = 2.0 * math.sqrt(2.0) * 3 * math.sqrt(0.6 * 0.4) * math.sqrt(h) + 2.0 * 3 * h
+    for m in regrets(trained, "vf-class-mle"):
+        assert m.upper is not None
+        assert m.upper.proven
+        assert m.upper.bound == pytest.approx(expected, rel=1e-12)
 
 
 def test_crossings_are_interpolated() -> None:
