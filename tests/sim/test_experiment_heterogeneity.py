@@ -47,6 +47,21 @@ def test_no_bound_is_violated(result: Result) -> None:
         assert all(m.upper is not None and m.upper.proven for m in column(result, gap))
 
 
+def test_the_free_gap_is_bounded_by_the_ball_that_top_c_lies_in(result: Result) -> None:
+    """A density of at most 1/c has chi-squared 1/c - 1: mu + sigma sqrt(1/c - 1), at most H, and vf-upper under it."""
+    below_H = 0
+    for cell, row in result.measured:
+        found = EXPERIMENT.instance(SMALL, cell)
+        (mu, sigma), (best, spread) = found.moments, found.expert_moments
+        most = min(mu + sigma * math.sqrt(1.0 / found.kept - 1.0), SMALL.H)
+        cloned = VF_UPPER.evaluate(H=SMALL.H, n=SMALL.n, log2_M=math.log2(math.factorial(SMALL.V)), sigma=spread)
+        upper = next(m.upper for m in row if m.quantity == "free_gap")
+        assert upper is not None
+        assert upper.bound == pytest.approx(most - best + cloned.value, rel=1e-9)
+        below_H += most < SMALL.H
+    assert below_H
+
+
 def test_the_dial_moves_sigma_and_keeps_the_mean(result: Result) -> None:
     """The axis is the exact spread of the base; its mean is that of uniform tokens at every point."""
     for cell, row in result.measured:
