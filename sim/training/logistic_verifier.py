@@ -20,7 +20,10 @@ __all__ = ["logistic_verifier"]
 
 @jax.jit
 def logistic_verifier(problem: Problem, counts: Counts, settings: Settings) -> jax.Array:
-    """Chances (S, A) that a token solves; to be searched against, declare those of at least one half. Counts (S, A)."""
+    """Chances (S, A) that a token solves; to be searched against, declare those above one half. Counts (S, A).
+
+    A token never met, of features never met, has one half: it is not declared.
+    """
     labels = jnp.maximum(counts.visits.sum(), 1.0)
 
     def objective(weights: Any) -> Any:

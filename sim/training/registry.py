@@ -66,7 +66,7 @@ def _erm(problem: Problem, settings: Settings, data: Data, key: jax.Array) -> An
 
 def _logistic(problem: Problem, settings: Settings, data: Data, key: jax.Array) -> Any:
     counts = tally(data, jnp.zeros(problem.features.shape[:2]))
-    return jnp.where(logistic_verifier(problem, counts, settings) >= 0.5, 1.0, 0.0)
+    return jnp.where(logistic_verifier(problem, counts, settings) > 0.5, 1.0, 0.0)
 
 
 def _count_mle(problem: Problem, settings: Settings, data: Data, key: jax.Array) -> Any:

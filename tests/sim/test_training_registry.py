@@ -42,6 +42,18 @@ def test_names_and_labels() -> None:
     assert VERIFIERS["erm"].bounds == ("verifier-erm", "verifier-noisy")
 
 
+def test_what_was_never_met_is_not_declared(problem: Problem) -> None:
+    """From one trace the logistic verifier declares nothing off that trace: a half is no more than no evidence."""
+    key = jax.random.key(3)
+    data = draw_base(problem, key, 1, 8)
+    said = np.asarray(VERIFIERS["logistic"].table(problem, SETTINGS, data, key))
+    met = np.zeros(said.shape, dtype=bool)
+    there = np.asarray(data.mask) > 0
+    met[np.asarray(data.states)[there], np.asarray(data.tokens)[there]] = True
+    assert not met.all()
+    assert not said[~met].any()
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_learner_gives_a_law(name: str, problem: Problem) -> None:
     """Shapes by abstract evaluation: nothing is compiled."""
