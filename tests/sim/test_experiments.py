@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -88,6 +89,18 @@ def test_a_cell_has_its_numbers_in_any_company() -> None:
     other = Settings(seeds=64, seed=1)
     again = run_experiment(Coins(other), other).measured[0][1][0].samples
     assert not np.array_equal(again, whole[0.25])
+
+
+def test_trials_and_streams_have_numbers_of_their_own() -> None:
+    """A learner's coins are none of the numbers its data were drawn from, nor another trial's."""
+    cell = Cell("coins", {"p": 0.25}, 0)
+    places = [(trial, stream) for trial in range(4) for stream in range(3)]
+    drawn = {place: cell.generator(*place).integers(0, 2**64, 64, dtype=np.uint64) for place in places}
+    assert len(np.unique(np.concatenate([*drawn.values()]))) == 64 * len(places)
+    assert np.array_equal(cell.generator(3, 2).integers(0, 2**64, 64, dtype=np.uint64), drawn[3, 2])
+    with jax.enable_x64(True):
+        keys = [tuple(jax.random.key_data(cell.key(stream)).tolist()) for stream in range(8)]
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_violated_bound_is_exit_4() -> None:
