@@ -203,6 +203,10 @@ def test_sides_are_those_of_the_theory(posed: Posed) -> None:
     top = posed.upper("vb-erm-top-c", 50, numbers, samples)
     assert top is not None
     assert math.isclose(top.bound, 1.0 / posed.c)
+    best = posed.upper("vb-erm-best-of-n", 50, numbers, samples)
+    assert best is not None
+    reached = posed.base.value + posed.base.heterogeneity * posed.epsilon
+    assert math.isclose(best.bound, reached * (1.0 - posed.reached) ** 3 + 3 * 1.0)
     far = Posed.of(posed.base, 30.0)
     assert far.reached == 0.0 < far.c
     assert posed.c == posed.reached > 0.0
