@@ -61,10 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = "has no readable manifest.json" if made is None else f"holds results of {made}"
         print(f"python -m figures: {arguments.results}: {found}, expected those of {arguments.name}", file=sys.stderr)
         return 2
+    from pyarrow import ArrowException
+
     try:
         written = _drawer(arguments.name)(arguments.results, arguments.out or arguments.results)
     except OSError as error:
         print(f"python -m figures: --out {arguments.out}: cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
+    except (ArrowException, json.JSONDecodeError, KeyError) as error:  # not the tables that a run writes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        print(f"python -m figures: {arguments.results}: tables cannot be read ({reason})", file=sys.stderr)
         return 2
     for path in written:
         print(path)

@@ -41,9 +41,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sim.ball_expert import ball_expert
 from sim.cells import EpsilonRule
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.experiments.planted import cyclic_prompts
-from sim.experiments.trained import chosen_learners
 from sim.ranges import parse_range
 from sim.rollout import rollout_traces
 from sim.tasks.planted import Planted

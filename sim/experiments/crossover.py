@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.tasks.survivors import MAX_LOG2_M, MAX_N, MAX_TOKENS, Survivors
 from sim.verdict import ROUNDING, STANDARD_ERRORS, UNSEEN_LOG_ODDS, Side
 from theory.crossover import (
@@ -95,14 +95,12 @@ class CrossoverSettings(Settings):
             raise ValueError(f"versions {self.versions}: expected different ones of {', '.join(VERSIONS)}")
         if not 1.0 / self.tokens[-1] <= self.p_e < 1.0:
             raise ValueError(f"p_e {self.p_e}: expected 1/{self.tokens[-1]} <= p_e < 1")
-        for name in self.methods:
-            if name not in METHODS:
-                raise ValueError(f"--learners {name}: expected all, or some of {', '.join(METHODS)}")
+        _ = self.methods
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Learners asked for."""
-        return METHODS if self.learners == "all" else tuple(name.strip() for name in self.learners.split(","))
+        return chosen_learners(self.learners, METHODS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from sim.verdict import ROUNDING, Side, beyond
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["Axis", "Cell", "Experiment", "Measurement", "Samples", "Settings", "Violation"]
+__all__ = ["Axis", "Cell", "Experiment", "Measurement", "Samples", "Settings", "Violation", "chosen_learners"]
 
 #: A coordinate of a cell.
 Axis = int | float | str
@@ -61,6 +61,18 @@ def require_range(option: str, value: int, low: int, high: int) -> None:
     """Raises ``ValueError`` with one line unless ``value`` is a whole number in low..high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{option} {value}: expected a whole number in {low}..{high}")
+
+
+def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names that ``--learners`` gives, in the order of ``known``; ``all`` is all of these.
+
+    Raises ``ValueError`` with one line on a name that is not among them.
+    """
+    names = list(known) if text == "all" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--learners {name}: expected all, or some of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
 
 
 @dataclass(frozen=True)

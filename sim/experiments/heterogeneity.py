@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.cells import DataRule, EpsilonRule
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.experiments.planted import (
     GAPS,
     MAX_N,
     MAX_SEEDS,
     TRAINERS,
-    chosen_learners,
     cyclic_prompts,
     epsilon_at,
     judged,

@@ -25,12 +25,11 @@ import numpy as np
 from sim.cells import MAX_LOG2_M, MAX_N
 from sim.cells import Cell as CodebookCell
 from sim.experiments.codebook import codebook_cell, regrets_of, sampled, values_of
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.experiments.tables import methods_against
 from sim.experiments.trained import (
     PlantedClass,
     Posed,
-    chosen_learners,
     keys_of,
     trained_samples,
     unrolled,

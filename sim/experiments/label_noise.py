@@ -39,10 +39,9 @@ from numpy.typing import NDArray
 from sim.cells import MAX_N, DataRule, EpsilonRule
 from sim.cells import Cell as CodebookCell
 from sim.experiments.codebook import codebook_cell, regrets_of, sampled, values_of
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.experiments.trained import (
     best_of_n_side,
-    chosen_learners,
     keys_of,
     top_c_side,
     vf_upper_side,

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners
 from sim.ranges import parse_range
 from sim.tasks.parity_learners import MAX_TABLE_BITS, draw_rows, draw_signs, likeliest, solution
 from theory.notation import log_M
@@ -85,11 +85,7 @@ class ParityCostSettings(Settings):
     @property
     def chosen(self) -> tuple[str, ...]:
         """Learners that are timed, in their own order."""
-        names = LEARNERS if self.learners == "all" else tuple(name.strip() for name in self.learners.split(","))
-        for name in names:
-            if name not in LEARNERS:
-                raise ValueError(f"--learners {name}: expected all, or some of {', '.join(LEARNERS)}")
-        return tuple(name for name in LEARNERS if name in names)
+        return chosen_learners(self.learners, LEARNERS)
 
     def bits(self, learner: str) -> tuple[int, ...]:
         """The k of one learner, increasing."""

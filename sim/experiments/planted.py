@@ -40,7 +40,6 @@ __all__ = [
     "MAX_N",
     "MAX_SEEDS",
     "TRAINERS",
-    "chosen_learners",
     "cyclic_prompts",
     "drawn_traces",
     "epsilon_at",
@@ -72,15 +71,6 @@ _PLANTED = Instance("planted")
 _ITERATIONS = 200
 #: Numbers of solved traces that are less probable than this are counted as none.
 _RARE = 1e-12
-
-
-def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The learners that ``--learners`` names, in the order of ``known``. Raises ``ValueError`` with one line."""
-    names = list(known) if text == "all" else [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--learners {name}: expected all, or some of {', '.join(known)}")
-    return tuple(name for name in known if name in names)
 
 
 def cyclic_prompts(V: int, ell: int, count: int) -> tuple[tuple[int, ...], ...]:

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 
 from sim.cells import DataRule, EpsilonRule
-from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
+from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, chosen_learners, require_range
 from sim.experiments.planted import (
     MAX_N,
     MAX_SEEDS,
-    chosen_learners,
     cyclic_prompts,
     epsilon_at,
     judged,

@@ -64,8 +64,8 @@ def _with_error(measurement: Measurement | None, largest: float) -> str:
         return "-"
     decimals = max(2, 3 - math.floor(math.log10(largest))) if largest > 0.0 else 2
     size = abs(measurement.mean)
-    if 1e-9 * largest < size < 10.0 ** (1 - decimals) and measurement.se < 0.5 * size:
-        return f"{measurement.mean:.2e}"
+    if 1e-9 * largest < size < 10.0 ** (1 - decimals) and 2.0 * measurement.se < 10.0**-decimals:
+        return f"{measurement.mean:.2e}"  # its error would round to nothing
     error = round(10.0**decimals * measurement.se)
     mean = round(measurement.mean, decimals) + 0.0
     return f"{mean:.{decimals}f}" + (f"({error})" if error else "")

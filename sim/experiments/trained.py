@@ -6,7 +6,7 @@ the same expert traces, all others the same labelled base traces, and a trial is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -37,7 +37,6 @@ __all__ = [
     "Posed",
     "anti_concentration",
     "best_of_n_side",
-    "chosen_learners",
     "erm_side",
     "features_with_intercept",
     "keys_of",
@@ -210,18 +209,6 @@ def verifiers_of(names: Iterable[str]) -> tuple[str, ...]:
     """Verifiers of the learners that search with one, each once."""
     found = (verifier_of(name) for name in names if name.startswith("vb-"))
     return tuple(name for name in dict.fromkeys(found) if name in VERIFIERS)
-
-
-def chosen_learners(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The names that ``--learners`` gives, in the order of ``known``; ``all`` is all of these.
-
-    Raises ``ValueError`` with one line on a name that is not among them.
-    """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name != "all" and name not in known:
-            raise ValueError(f"--learners {name}: expected all or some of {', '.join(known)}")
-    return tuple(name for name in known if "all" in names or name in names)
 
 
 def keys_of(cell: Cell, seeds: int, stream: int = 0) -> jax.Array:

@@ -63,3 +63,14 @@ def test_results_of_something_else_are_refused(
     assert main(["gap", "--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "gap.png").exists()
+
+
+def test_a_damaged_table_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not a table is said in one line, exit 2."""
+    (tmp_path / "results.parquet").write_bytes(b"PAR1 cut")
+    (tmp_path / "summary.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('{"config": {"experiment": "kappa", "seed": 0}}')
+    assert main(["kappa", "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cannot be read" in error
