@@ -113,7 +113,7 @@ def _key(figure: Any) -> None:
     handles = [
         *(
             Patch(facecolor=paint[who], alpha=0.55, edgecolor="white", hatch=_HATCH[who], lw=0, label=label)
-            for who, label in (("VF", "VF better, by bounds"), ("VB", "VB better, by bounds"))
+            for who, label in (("VF", "VF better, proved"), ("VB", "VB better, proved"))
         ),
         *(
             Patch(facecolor=paint[who], alpha=0.18, lw=0, label=label)

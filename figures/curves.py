@@ -149,6 +149,14 @@ def _key(figure: Any, looks: dict[str, Look], rows: Rows) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=2.2, columnspacing=1.0)
 
 
+def _setting(name: str, config: dict[str, Any]) -> str:
+    """The experiment, and of its settings those that are one for all panels."""
+    keys = ("horizon",) if "task" in CURVES[name].panels_by else ("horizon", "rule", "log2_M")
+    names = {"horizon": "H = ", "rule": "", "log2_M": "log2 M = "}
+    known = [names[key] + str(config[key]) for key in keys if key in config]
+    return ", ".join([name, *known, f"{config['seeds']} data sets", f"seed {config['seed']}"])
+
+
 def draw(name: str, results: Path, directory: Path) -> list[Path]:
     """Draw ``NAME.png`` and ``NAME.svg`` from the table in ``results``; return what was written."""
     import matplotlib as mpl
@@ -179,7 +187,7 @@ def draw(name: str, results: Path, directory: Path) -> list[Path]:
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
         _key(figure, looks, rows)
-        figure.suptitle(f"experiment {name}, seed {config['seed']}", fontsize=7)
+        figure.suptitle(_setting(name, config), fontsize=7)
         written = save(figure, directory, name)
         plt.close(figure)
     return written

@@ -155,18 +155,14 @@ def run_experiment(
     return Result(measured, failed, summary, violations, found.violated(summary))
 
 
-def _shown(found: Experiment[Any], settings: Settings, result: Result, wall: float) -> str:
+def _shown(found: Experiment[Any], settings: Settings, result: Result, wall: str) -> str:
     lines = [found.question, *found.lines(settings, result.measured)] if result.measured else [found.question]
     for name, value in result.summary.items():
         if not isinstance(value, list | dict):  # tables are in summary.json
-            lines.append(
-                f"{name.replace('_', ' ')}: {value:.4g}"
-                if isinstance(value, float)
-                else f"{name.replace('_', ' ')}: {value}"
-            )
+            lines.append(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
     unresolved = len(result.violations) - len(result.resolved)
     counts = f"bound violations: {len(result.resolved)}   unresolved: {unresolved}"
-    lines.append(f"cells: {len(result.measured)}   {counts}   wall: {wall:.1f} s")
+    lines.append(f"cells: {len(result.measured)}   {counts}   wall: {wall}")
     lines += [f"violated: {claim}" for claim in result.claims]
     lines += [f"violation: {violation}" for violation in result.resolved]
     lines += [f"unresolved: {violation}" for violation in result.violations if not violation.resolved]
@@ -204,7 +200,8 @@ def _finish(arguments: argparse.Namespace, found: Experiment[Any], settings: Set
     if arguments.format == "json":
         print(json.dumps(summary, allow_nan=False))
     else:
-        print(_shown(found, settings, result, timing["wall_seconds"]))
+        again = " (when it was measured)" if output and output.finished else ""
+        print(_shown(found, settings, result, f"{timing['wall_seconds']:.1f} s{again}"))
         if output:
             figure = f"   figure: {output.path / (found.name + '.png')}" if result.measured else ""
             print(f"table: {output.path / 'results.parquet'}{figure}")

@@ -264,8 +264,8 @@ class Crossover(Experiment[CrossoverSettings]):
     def lines(self, settings: CrossoverSettings, measured: Sequence[tuple[Cell, list[Measurement]]]) -> list[str]:
         """A map a version: who wins by bounds, and by simulation."""
         lines = [
-            "by bounds, then simulated: F = VF wins, B = VB wins, . = undecided or no difference seen;",
-            "lower case: only a garbling says so; = equal",
+            "proved (bounds, enclosures), then simulated: F = VF wins, B = VB wins, . = undecided, no difference;",
+            "lower case: never worse, by a garbling; = equal",
         ]
         rows = {(c["version"], c["V"], c["n"]): _as_row(settings, c, row) for c, row in measured}
         for version in settings.versions:

@@ -492,7 +492,7 @@ def test_figure_is_drawn_from_stored_tables(small: Result, tmp_path: Path) -> No
     for words in (
         "perfect expert",
         "base draws",
-        "VF better, by bounds",
+        "VF better, proved",
         "VB never worse",
         "undecided",
         "simulated",
