@@ -27,12 +27,13 @@ class Curves:
 
     x: str
     x_label: str
-    quantities: dict[str, tuple[str, str]]  # with label and scale of the vertical axis
+    quantities: dict[str, tuple[str, str]]  # (several: words of one key) with label and scale of the vertical axis
     panels_by: tuple[str, ...] = ()
     x_scale: str = "linear"
     ncols: int = 1
 
 
+_DIFFERENCE = ("difference in $J$ [tokens]", "linear")
 _REGRET, _SMALL_REGRET = ("regret [tokens]", "symlog"), ("regret [tokens]", "linear")
 
 #: Name of the experiment -> what is drawn of it.
@@ -40,7 +41,7 @@ CURVES = {
     "heterogeneity": Curves(
         "sigma",
         r"heterogeneity $\sigma$ [tokens]",
-        {"J": ("$J$ [tokens]", "linear"), "regret": _SMALL_REGRET},
+        {"J": ("$J$ [tokens]", "linear"), "vf_regret free_gap equal_draws_gap trained_gap": _DIFFERENCE},
     ),
     "scaling-n": Curves("n", "traces $n$", {"regret": _REGRET}, ("task",), x_scale="log"),
     "compute": Curves(
@@ -57,7 +58,7 @@ CURVES = {
     "planted-horizon": Curves(
         "horizon",
         "token budget $H$ [tokens]",
-        {"J": ("$J$ [tokens]", "log"), "regret": _REGRET},
+        {"J": ("$J$ [tokens]", "log"), "vf_regret ball_gap free_gap": ("difference in $J$ [tokens]", "symlog")},
         ("base",),
         x_scale="log",
         ncols=2,
@@ -80,7 +81,7 @@ def _look(number: int) -> Look:
 def _panels(curves: Curves, rows: Rows) -> Iterator[tuple[str, tuple[str, str], Rows]]:
     """Title, label and scale of the vertical axis, rows of each panel, in the order of the table."""
     for quantity, label in curves.quantities.items():
-        of_quantity = [row for row in rows if row["quantity"] == quantity]
+        of_quantity = [row for row in rows if row["quantity"] in quantity.split()]
         for values in dict.fromkeys(tuple(row[name] for name in curves.panels_by) for row in of_quantity):
             mine = [row for row in of_quantity if tuple(row[name] for name in curves.panels_by) == values]
             yield ", ".join(str(value) for value in values), label, mine
@@ -167,7 +168,9 @@ def draw(name: str, results: Path, directory: Path) -> list[Path]:
 
     curves = CURVES[name]
     rows = [
-        row for row in pq.read_table(results / "results.parquet").to_pylist() if row["quantity"] in curves.quantities
+        row
+        for row in pq.read_table(results / "results.parquet").to_pylist()
+        if row["quantity"] in " ".join(curves.quantities).split()
     ]
     config = json.loads((results / "manifest.json").read_text())["config"]
     methods = dict.fromkeys(row["method"] for row in rows)

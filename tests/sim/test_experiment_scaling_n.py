@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from sim.experiments.command import Result, run_experiment
-from sim.experiments.experiment import Cell
+from sim.experiments.experiment import Cell, chosen_learners
 from sim.experiments.scaling_n import CODEBOOK, DPO_MOST, EXPERIMENT, OPTIMAL, PLANTED, TRAINED, ScalingNSettings
 from sim.experiments.trained import (
     PlantedClass,
     Posed,
     anti_concentration,
-    chosen_learners,
     keys_of,
     trained_samples,
     trained_values,
