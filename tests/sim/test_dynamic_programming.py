@@ -39,6 +39,8 @@ from theory.heterogeneity import decompose
 from theory.planted import failure_function, token_probabilities
 from theory.planted import solve_time_law as planted_law
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 EXACT = 1e-12
 INSTANCES = 200
 

@@ -268,7 +268,7 @@ def test_interruption_is_exit_130_and_resumable(
 def test_kill_9_and_resume_give_the_same_bytes(tmp_path: Path) -> None:
     """Killed after a shard is written and resumed, an experiment ends with the bytes of one that was left alone."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "sim.sweep", *SMALL[:4], "--seeds", "256"]
+    command = [sys.executable, "-m", "sim.sweep", "--experiment", "crossover", "--seeds", "64"]
     process = subprocess.Popen(
         [*command, "--out", str(killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

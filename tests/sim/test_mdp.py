@@ -14,6 +14,8 @@ from mdps import KINDS, random_mdp, random_policy
 from sim.enumeration import expectation, traces
 from sim.mdp import TokenMDP, checked_policy, owners, require_float64, returns, told_apart
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 #: From state 0, token 1 solves and leads to state 1, where every token is rewarded.
 START = [1.0, 0.0, 0.0]
 NEXT = [[2, 1], [1, 1], [0, 2]]

@@ -14,6 +14,8 @@ from sim.dynamic_programming import Evaluation, evaluate, solve_time_law
 from sim.mdp import TokenMDP
 from sim.rollout import CHUNK, Outcomes, draw_solve_times, rollout, rollout_traces
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 DRAWS = 40_000
 #: Both kinds of transitions; nothing, or everything, depends on the step.
 CHOSEN = (KINDS[0], KINDS[7])

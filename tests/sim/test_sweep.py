@@ -247,7 +247,7 @@ def test_same_seed_same_bits(tmp_path: Path) -> None:
 
 def test_kill_9_and_resume_give_the_same_bits(tmp_path: Path) -> None:
     """Killed after some shards are written and resumed, a sweep ends with the bytes of one that was left alone."""
-    more = ("--seeds", "2048")
+    more = ("--seeds", "1024")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
         command(killed, "1..256", *more), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

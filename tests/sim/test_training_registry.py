@@ -16,7 +16,7 @@ from token_trees import ball_policies, random_base, tree, tree_rewards
 
 SETTINGS = Settings(penalty=0.3, iterations=20, batch=16, rounds=2)
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 @pytest.fixture(scope="module")
