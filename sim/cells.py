@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from sim.ranges import parse_range
+from sim.ranges import parse_horizons
 
 if TYPE_CHECKING:
     from theory.laws import ReturnLaw
@@ -114,7 +114,7 @@ class SweepConfig:
     @classmethod
     def checked(cls, horizon: str, **values: Any) -> SweepConfig:
         """A valid configuration from the command line's values. Raises ``ValueError`` with one line."""
-        config = cls(horizons=_horizons(horizon), **values)
+        config = cls(horizons=parse_horizons(horizon), **values)
         DataRule.parse(config.rule)
         EpsilonRule.parse(config.epsilon)
         _choice("--instance", config.instance, INSTANCES)
@@ -158,13 +158,6 @@ class SweepConfig:
                         f"--epsilon {self.epsilon}: expected at most sigma/rho = {limit:.6g} at H = {cell.H}"
                     )
         return found
-
-
-def _horizons(text: str) -> tuple[int, ...]:
-    try:
-        return parse_range(text)
-    except ValueError as error:
-        raise ValueError(f"--horizon {error}") from None
 
 
 def _choice(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["parse_range"]
+__all__ = ["one_horizon", "parse_horizons", "parse_range"]
 
 _SPAN = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})(?::([0-9]{1,9})|x([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 _LARGEST = 10_000_000
@@ -26,6 +26,22 @@ def parse_range(text: str, low: int = 1) -> tuple[int, ...]:
     if min(numbers) < low:
         raise ValueError(f"{text}: {min(numbers)} is below {low}")
     return tuple(sorted(numbers))
+
+
+def parse_horizons(text: str) -> tuple[int, ...]:
+    """Horizons that ``--horizon`` names, tokens, increasing. Raises ``ValueError`` with one line that names it."""
+    try:
+        return parse_range(text)
+    except ValueError as error:
+        raise ValueError(f"--horizon {error}") from None
+
+
+def one_horizon(text: str) -> int:
+    """The one horizon that ``--horizon`` names, tokens. Raises ``ValueError`` with one line unless it is one."""
+    found = parse_horizons(text)
+    if len(found) != 1:
+        raise ValueError(f"--horizon {text}: expected one horizon")
+    return found[0]
 
 
 def _part(part: str, text: str) -> list[int]:

@@ -36,7 +36,7 @@ from sim.experiments.trained import (
     verifiers_of,
 )
 from sim.learners.learner import learners
-from sim.ranges import parse_range
+from sim.ranges import one_horizon
 from sim.tasks.random_mdp import RandomMDP
 from sim.tasks.token_task import TokenTask
 from sim.training.problem import Settings as Numbers
@@ -113,13 +113,7 @@ class KappaSettings(Settings):
     @property
     def H(self) -> int:
         """Horizon of the codebook, tokens."""
-        try:
-            found = parse_range(self.horizon)
-        except ValueError as error:
-            raise ValueError(f"--horizon {error}") from None
-        if len(found) != 1:
-            raise ValueError(f"--horizon {self.horizon}: expected one horizon, kappa is what varies")
-        return found[0]
+        return one_horizon(self.horizon)
 
     @property
     def chosen(self) -> tuple[str, ...]:

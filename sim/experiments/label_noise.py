@@ -47,7 +47,7 @@ from sim.experiments.trained import (
     vf_upper_side,
 )
 from sim.mdp import TokenMDP
-from sim.ranges import parse_range
+from sim.ranges import one_horizon
 from sim.tasks.rare_success import RareSuccess
 from sim.training.data import draw_base, draw_expert
 from sim.training.problem import Problem, value_of_law
@@ -128,13 +128,7 @@ class LabelNoiseSettings(Settings):
     @property
     def H(self) -> int:
         """Horizon of the codebook, tokens."""
-        try:
-            found = parse_range(self.horizon)
-        except ValueError as error:
-            raise ValueError(f"--horizon {error}") from None
-        if len(found) != 1:
-            raise ValueError(f"--horizon {self.horizon}: expected one horizon")
-        return found[0]
+        return one_horizon(self.horizon)
 
     @property
     def chosen(self) -> tuple[str, ...]:

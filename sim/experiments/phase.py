@@ -18,7 +18,7 @@ from sim.cells import MAX_N, MIN_S
 from sim.cells import Cell as CodebookCell
 from sim.experiments.codebook import BATCH, codebook_cell, gaps_of, sampled
 from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, require_range
-from sim.ranges import parse_range
+from sim.ranges import parse_horizons
 from sim.report import GAPS
 from sim.statistics import FEWEST, IDENTIFIED, power_of
 from sim.verdict import ROUNDING
@@ -57,10 +57,7 @@ class PhaseSettings(Settings):
     @property
     def horizons(self) -> tuple[int, ...]:
         """Horizons, tokens, increasing."""
-        try:
-            return parse_range(self.horizon)
-        except ValueError as error:
-            raise ValueError(f"--horizon {error}") from None
+        return parse_horizons(self.horizon)
 
 
 class Phase(Experiment[PhaseSettings]):

@@ -28,7 +28,7 @@ from sim.experiments.planted import (
     learners_at,
     measured,
 )
-from sim.ranges import parse_range
+from sim.ranges import parse_horizons
 from sim.statistics import FEWEST, power_of
 from sim.tasks.planted import Planted
 from sim.training.planted_learners import CLASS_LEARNERS, PlantedLearners
@@ -83,10 +83,7 @@ class PlantedHorizonSettings(Settings):
     @cached_property
     def horizons(self) -> tuple[int, ...]:
         """Horizons, tokens, increasing."""
-        try:
-            return parse_range(self.horizon)
-        except ValueError as error:
-            raise ValueError(f"--horizon {error}") from None
+        return parse_horizons(self.horizon)
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from sim.experiments.trained import (
     trained_samples,
     verifiers_of,
 )
-from sim.ranges import parse_range
+from sim.ranges import one_horizon
 from sim.statistics import IDENTIFIED, power_of
 from sim.training.problem import Settings as Numbers
 from sim.verdict import ROUNDING
@@ -99,13 +99,7 @@ class ScalingNSettings(Settings):
     @property
     def H(self) -> int:
         """Horizon of the codebook, tokens."""
-        try:
-            found = parse_range(self.horizon)
-        except ValueError as error:
-            raise ValueError(f"--horizon {error}") from None
-        if len(found) != 1:
-            raise ValueError(f"--horizon {self.horizon}: expected one horizon, n is what varies")
-        return found[0]
+        return one_horizon(self.horizon)
 
     @property
     def chosen(self) -> tuple[str, ...]:
