@@ -179,8 +179,9 @@ class Measurement:
     def violations(self, cell: Cell) -> list[Violation]:
         """Proven bounds that this lies beyond by more than the stated slack."""
         # Without an interval that trials cannot leave, what was not seen could explain nothing away.
-        reach = tuple(edge if math.isfinite(edge) else self.mean for edge in self.reach)
-        found = beyond(self.mean, self.se, self.trials, reach, ROUNDING * self.scale, self.lower, self.upper)  # type: ignore[arg-type]
+        low, high = (edge if math.isfinite(edge) else self.mean for edge in self.reach)
+        rounding = ROUNDING * self.scale
+        found = beyond(self.mean, self.se, self.trials, (low, high), rounding, self.lower, self.upper)
         return [
             Violation(dict(cell.axes), self.quantity, self.method, side.label, side.bound, self.mean, self.se, resolved)
             for side, resolved in found
