@@ -79,7 +79,7 @@ def power_of(
     count, valid = int(use.sum()), int((use & inside).sum())
     if count < FEWEST:
         return Exponent(
-            None, None, None, count, valid, f"{count} points with {condition}, expected at least {FEWEST}"
+            None, None, None, count, valid, f"{count} horizons with {condition}, expected at least {FEWEST}"
         )
     logs, kept = np.log(x[use]), samples[use]
     weights = 1.0 / (se[use] ** 2 + rounding[use] ** 2)
