@@ -20,7 +20,7 @@ $(VENV)/.installed: $(VENV)/bin/python $(REQUIREMENTS)
 	@touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed $(REQUIREMENTS)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,llm,cluster,docs]'
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,llm,embeddings,cluster,docs]'
 	@touch $@
 
 # Resumes its own output; a finished sweep is only reported again.

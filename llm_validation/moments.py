@@ -14,9 +14,11 @@ that noise twice. It is first-order correct for skewed y_x, and for few problems
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,10 @@ class Interval:
     def width(self) -> float:
         """high - low."""
         return self.high - self.low
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return dataclasses.asdict(self)
 
     def mapped(self, f: Callable[[float], float]) -> Interval:
         """The interval of an increasing function of what is estimated."""
