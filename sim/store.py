@@ -33,11 +33,15 @@ class StoreError(ValueError):
     """An output directory that cannot be used as asked; the message is one line."""
 
 
-def code_fingerprint() -> str:
-    """Digest of the sources of ``theory`` and ``sim``: what the numbers were made by, whatever the commit says."""
+#: Packages of this repository that make the numbers of a sweep.
+_OURS = ("theory", "sim")
+
+
+def code_fingerprint(packages: Sequence[str] = _OURS) -> str:
+    """Digest of the sources of ``packages``: what the numbers were made by, whatever the commit says."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for package in ("theory", "sim"):
+    for package in packages:
         for path in sorted((root / package).rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -70,11 +74,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def provenance() -> dict[str, Any]:
+def provenance(packages: Sequence[str] = _OURS) -> dict[str, Any]:
     """Versions, code, commit and machine of this process."""
     return {
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
-        "code": code_fingerprint(),
+        "code": code_fingerprint(packages),
         "commit": _commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "command": ["python", *sys.orig_argv[1:]],
@@ -90,9 +94,12 @@ class Output:
         self.finished = False  # True if a former run had ended well
 
     @classmethod
-    def open(cls, path: Path, config: Mapping[str, Any], resume: bool) -> Output:
-        """Create or resume ``path``. Raises :class:`StoreError`, having written nothing, if it cannot be used."""
-        manifest = {"config": dict(config), **provenance(), "status": "running"}
+    def open(cls, path: Path, config: Mapping[str, Any], resume: bool, packages: Sequence[str] = _OURS) -> Output:
+        """Create or resume ``path``. Raises :class:`StoreError`, having written nothing, if it cannot be used.
+
+        ``packages`` are those whose sources the numbers depend on.
+        """
+        manifest = {"config": dict(config), **provenance(packages), "status": "running"}
         found = _entries(path)
         if found and not resume:
             raise StoreError(f"--out {path}: not empty; expected an empty or new directory, or --resume")
