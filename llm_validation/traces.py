@@ -50,13 +50,21 @@ class Traces:
     truncated: NDArray[np.bool_]
     score: NDArray[np.float64]  # of a verifier; NaN where there is none
     text: NDArray[Any] | None = None
+    answer: NDArray[Any] | None = None  # the final answer as text, None where a trace has none
     notes: tuple[str, ...] = ()  # what was assumed when they were read
 
     def __post_init__(self) -> None:
         """Raises :class:`TraceError` if columns differ in length or hold values they cannot."""
         size = self.problem.size
-        columns = {"group": self.group, "correct": self.correct, "tokens": self.tokens, "truncated": self.truncated}
-        for name, column in (*columns.items(), ("score", self.score)):
+        columns: dict[str, NDArray[Any]] = {
+            "group": self.group,
+            "correct": self.correct,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+        }
+        optional = {"text": self.text, "answer": self.answer}
+        columns |= {"score": self.score, **{name: column for name, column in optional.items() if column is not None}}
+        for name, column in columns.items():
             if column.shape != (size,):
                 raise TraceError(f"{name}: {column.shape[0]} values, expected one for each of {size} traces")
         known = self.correct[~np.isnan(self.correct)]
@@ -79,7 +87,10 @@ class Traces:
         changed: dict[str, Any] = {
             name: getattr(self, name)[keep] for name in ("problem", "group", "correct", "tokens", "truncated", "score")
         }
-        return dataclasses.replace(self, **changed, text=None if self.text is None else self.text[keep])
+        for name in ("text", "answer"):
+            column = getattr(self, name)
+            changed[name] = None if column is None else column[keep]
+        return dataclasses.replace(self, **changed)
 
     def by_group(self) -> Iterator[tuple[Group, Traces]]:
         """Every run with its traces, in order of first appearance."""

@@ -26,6 +26,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "solved_at": (),
     "score": ("verifier_score",),
     "text": ("response", "completion", "responses"),
+    "answer": ("final_answer", "extracted_answer", "prediction", "pred"),
     "model": ("model_name",),
     "run_id": ("run",),
     "truncated": (),
@@ -56,7 +57,11 @@ def as_long(columns: Columns, mapping: Mapping[str, str], where: str) -> Long:
         if not mapping and recognised(columns):
             return convert(columns, where)
     named = _named(columns, mapping, where)
-    lists = [name for name in ("correct", "reward", "text", "tokens", "score") if _is_lists(named.columns.get(name))]
+    lists = [
+        name
+        for name in ("correct", "reward", "text", "answer", "tokens", "score")
+        if _is_lists(named.columns.get(name))
+    ]
     return _widened(named, lists, where) if lists else named
 
 
@@ -127,8 +132,14 @@ def _lm_eval(columns: Columns, where: str) -> Long:
         "problem_id": [columns["doc_id"][i] for i in kept],
         "correct": [columns[metric][i] for i in kept],
         "text": texts,
+        "answer": [_single(columns["filtered_resps"][i]) for i in kept],
     }
     return Long(found, notes)
+
+
+def _single(value: Any) -> Any:
+    """The entry of a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _metric(columns: Columns, where: str) -> str:

@@ -77,6 +77,7 @@ def _converted(where: str, long: Long, count: Callable[[str], int], tokenizer: s
         "truncated": truncated,
         "score": _numbers(columns.get("score", nothing), "score", where),
         "text": text,
+        "answer": None if "answer" not in columns else np.array(list(map(_as_answer, columns["answer"])), dtype=object),
         "notes": notes,
     }
 
@@ -87,16 +88,21 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> Traces:
     problem = [problems.setdefault(name, len(problems)) for part in parts for name in part["names"]]
     group = [runs.setdefault(run, len(runs)) for part in parts for run in part["runs"]]
     stacked = {name: np.concatenate([p[name] for p in parts]) for name in ("correct", "tokens", "truncated", "score")}
-    texts = [part["text"] for part in parts]
     return Traces(
         problem=np.array(problem, dtype=np.int64),
         problems=tuple(problems),
         group=np.array(group, dtype=np.int64),
         groups=tuple(Group(*run) for run in runs),
-        text=None if any(text is None for text in texts) else np.concatenate(texts),
+        text=_stacked([part["text"] for part in parts]),
+        answer=_stacked([part["answer"] for part in parts]),
         notes=tuple(note for part in parts for note in part["notes"]),
         **stacked,
     )
+
+
+def _stacked(columns: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """One column of all files, None unless all of them have it."""
+    return None if any(column is None for column in columns) else np.concatenate(list(columns))
 
 
 def _tokens(columns: Mapping[str, list[Any]], where: str) -> NDArray[np.float64] | None:
@@ -123,6 +129,11 @@ def _is_nothing(value: Any) -> bool:
 
 def _as_text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _as_answer(value: Any) -> str | None:
+    """Text of an answer, without the white space around it; None for no answer."""
+    return None if _is_nothing(value) else str(value).strip() or None
 
 
 def _numbers(column: list[Any], name: str, where: str, truth: bool = False) -> NDArray[np.float64]:

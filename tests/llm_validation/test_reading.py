@@ -102,6 +102,22 @@ def test_wide_and_long_are_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(counted.tokens, [7.0, 5.0, 7.0])
 
 
+def test_answers_are_text(tmp_path: Path) -> None:
+    """The final answer under any of its names, long, wide, and as the evaluation harness logs it."""
+    long = tmp_path / "t.csv"
+    long.write_text("problem_id,correct,pred\nx,1, 7\nx,0,\n")
+    traces = read_traces([long])
+    assert traces.answer is not None
+    assert traces.answer.tolist() == ["7", None]
+    assert traces.where(traces.correct == 1.0).answer.tolist() == ["7"]
+    wide = tmp_path / "w.jsonl"
+    wide.write_text(json.dumps({"problem_id": 1, "correct": [1, 0, 0], "answer": [7, "8 ", None]}))
+    assert read_traces([wide]).answer.tolist() == ["7", "8", None]
+    log = [{"doc_id": 1, "resps": [["so 7"]], "filtered_resps": ["7"], "exact_match": 1.0}]
+    assert read_traces([write(tmp_path / "samples.jsonl", log)]).answer.tolist() == ["7"]
+    assert read_traces([write(tmp_path / "a.csv", ROWS), long]).answer is None
+
+
 def test_columns_are_mapped(tmp_path: Path) -> None:
     """--map takes any column; words such as yes are truths; the step of solving stands before the length."""
     path = tmp_path / "t.csv"
