@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from llm_validation.moments import Interval, bootstrap_mean, moments, problem_moments
+from llm_validation.moments import Interval, _resampled, bootstrap_mean, moments, problem_moments
 from theory.planted import solve_time_law
 
 H = 64
@@ -78,6 +78,22 @@ def test_values_that_do_not_vary_are_not_known_for_sure() -> None:
     assert found.low == pytest.approx(0.05 ** (1 / 10))
     assert bootstrap_mean(np.ones(1), seed=0, low=0.0, high=1.0).low == pytest.approx(0.05)
     assert math.isnan(bootstrap_mean(np.zeros(0), seed=0).estimate)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_the_expansion_is_the_bootstrap_of_many_problems(power: float) -> None:
+    """One problem past the change-over the resampled ends agree, but for the noise of 20,000 resamples."""
+    values = np.random.default_rng(5).exponential(size=4097) ** power
+    found = bootstrap_mean(values, seed=0)
+    se = values.std(ddof=1) / math.sqrt(values.size)
+    bottom, top = np.mean([_resampled(values, found.estimate, se, s, tail=0.025) for s in range(10)], axis=0)
+    assert "expansion" in found.method
+    assert found.low == pytest.approx(found.estimate - top * se, abs=0.05 * se)
+    assert found.high == pytest.approx(found.estimate - bottom * se, abs=0.05 * se)
+    if power == 1.0:  # skewness moves them by 0.04 standard errors
+        assert (found.high + found.low) / 2 > found.estimate + 0.03 * se
+    heavy = np.random.default_rng(5).exponential(size=4097) ** 8
+    assert "expansion" not in bootstrap_mean(heavy, seed=0).method
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
