@@ -1,0 +1,1 @@
+"""Trials of the diagnosis on simulated traces whose law is known."""
