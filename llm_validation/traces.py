@@ -5,7 +5,9 @@ A trace answers problem x in ``tokens`` tokens and is ``correct`` or not. At tok
 .. math:: R=\text{correct}\cdot(H-\text{tokens}+1)^+\in\{0,..,H\},
 
 the tokens left once solved. A trace cut off before it answered is *truncated* (censored): its return at a budget above
-the cut is unknown, at or below the cut it is 0. Where nothing is known of tokens H = 1 and R is 0 or 1.
+the cut is unknown, at or below the cut it is 0. Where nothing is known of tokens H = 1 and R is 0 or 1. Whatever the
+unknown returns are, an increasing function of returns lies between its values at two versions of the traces: all that
+are unknown failed, or all were solved at the next token.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ __all__ = ["Group", "TraceError", "Traces"]
 
 class TraceError(ValueError):
     """Traces that cannot be used; the message is one line that names the file, the value and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,8 @@ class Traces:
         """Whether the tokens of any trace are known."""
         return bool(np.isfinite(self.tokens).any())
 
-    def where(self, keep: NDArray[np.bool_]) -> Traces:
-        """The traces that ``keep`` (N,) admits; numbers of problems and runs stay."""
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Traces:
+        """The traces that ``keep`` admits, (N,) or their indices; numbers of problems and runs stay."""
         changed: dict[str, Any] = {
             name: getattr(self, name)[keep] for name in ("problem", "group", "correct", "tokens", "truncated", "score")
         }
@@ -94,8 +99,10 @@ class Traces:
 
     def by_group(self) -> Iterator[tuple[Group, Traces]]:
         """Every run with its traces, in order of first appearance."""
-        for number, group in enumerate(self.groups):
-            yield group, self.where(self.group == number)
+        order = np.argsort(self.group, kind="stable")
+        ends = np.searchsorted(self.group[order], np.arange(len(self.groups) + 1))
+        for group, start, end in zip(self.groups, ends[:-1], ends[1:], strict=True):
+            yield group, self.where(order[start:end])
 
     def returns(self, horizon: int) -> NDArray[np.float64]:
         """R at budget ``horizon``, (N,), tokens; NaN where it is not known.
@@ -108,3 +115,17 @@ class Traces:
         gain = np.where(self.correct == 0.0, 0.0, self.correct * left)
         cut = self.truncated & (self.correct != 1.0)
         return np.where(cut, np.where(self.tokens >= horizon, 0.0, np.nan), gain)
+
+    def extremes(self, horizon: int) -> tuple[Traces, ...]:
+        """The traces alone, or two versions where some were cut off below the budget: these failed, these solved next.
+
+        Every trace of known label (and, if correct, of known tokens) has a known return in either version.
+        """
+        unknown = self.truncated & (self.correct != 1.0) & ~(self.tokens >= horizon)
+        if not unknown.any():
+            return (self,)
+        ended = self.truncated & ~unknown
+        failed = dataclasses.replace(self, correct=np.where(unknown, 0.0, self.correct), truncated=ended)
+        next_token = np.where(np.isfinite(self.tokens), self.tokens + 1.0, 1.0)
+        spent = np.where(unknown, next_token, self.tokens) if self.has_tokens else self.tokens
+        return failed, dataclasses.replace(failed, correct=np.where(unknown, 1.0, self.correct), tokens=spent)
