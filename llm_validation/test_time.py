@@ -50,9 +50,9 @@ Ints = NDArray[np.int64]
 
 #: Percentage of problems that must have N samples for N to be on the curve.
 _ENOUGH = 80
-#: Votes counted for one N: subsets are enumerated up to the first, and drawn up to the second and up to so many a
-#: problem, at least a few.
-_ENUMERATED, _DRAWN, _MOST, _LEAST = 2**23, 2**24, 1024, 16
+#: Work on the votes of one N, problems x subsets x (draws + answers): up to it all subsets are taken where they are
+#: enumerated, or drawn ones up to so many a problem, but at least a few.
+_WORK, _MOST, _LEAST = 2**23, 1024, 16
 #: Entries (problems x subsets x draws or answers) worked on at once.
 _CHUNK = 2**22
 
@@ -220,23 +220,26 @@ def _votes(traces: Traces, horizon: int, counts: Sequence[int], seed: int) -> li
             table = _Ballots.of(rows, rng)
             values = np.full((mine.size, len(counts)), math.nan)
             for k, N in enumerate(counts):
-                if table.m >= N:
-                    chosen, exact = _subsets(table.m, N, total, rng)
+                if N == 1:
+                    values[:, k] = table.single()
+                elif table.m >= N:
+                    chosen, exact = _subsets(table.m, N, total * (N + table.right.shape[1]), rng)
                     values[:, k] = table.elected(chosen)
-                    subsets[k] = subsets[k] if exact else len(chosen)
+                    subsets[k] = max(subsets[k], 0 if exact else len(chosen))
             parts.append(values)
             numbers.append(mine)
-        notes = tuple(f"{drawn} random subsets a problem" if drawn else "" for drawn in subsets)
+        notes = tuple(f"at most {number} random subsets a problem" if number else "" for number in subsets)
         curves.append(_Curve(method, "probability", *_sorted(numbers, parts, len(counts)), notes, is_scored))
     return curves
 
 
-def _subsets(m: int, N: int, problems: int, rng: np.random.Generator) -> tuple[Ints, bool]:
-    """Subsets (S, N) of the places 0..m-1, and whether they are all there are."""
-    if math.comb(m, N) <= max(_ENUMERATED // (problems * N), _LEAST):
+def _subsets(m: int, N: int, work: int, rng: np.random.Generator) -> tuple[Ints, bool]:
+    """Subsets (S, N) of the places 0..m-1, and whether they are all there are; ``work`` of one subset."""
+    affordable = max(_WORK // work, _LEAST)
+    log_number = math.lgamma(m + 1) - math.lgamma(N + 1) - math.lgamma(m - N + 1)
+    if log_number < 30.0 and math.comb(m, N) <= affordable:
         return np.array(list(itertools.combinations(range(m), N)), dtype=np.int64), True
-    size = min(max(_DRAWN // (problems * N), _LEAST), _MOST)
-    return np.argsort(rng.random((size, m)), axis=1)[:, :N], False
+    return np.argsort(rng.random((min(affordable, _MOST), m)), axis=1)[:, :N], False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,6 +274,11 @@ class _Ballots:
         rights = np.bincount(place, weights=correct[voted], minlength=size * len(answer))
         return cls(answer, weight, (rights / np.maximum(votes, 1)).reshape(len(answer), size))
 
+    def single(self) -> Floats:
+        """P(right) of the answer of one draw, (x,)."""
+        right = np.take_along_axis(self.right, np.maximum(self.answer, 0), axis=1)
+        return np.asarray(np.where(self.answer >= 0, right, 0.0).mean(axis=1))
+
     def elected(self, subsets: Ints) -> Floats:
         """P(the elected answer is right) of each problem, (x,), over the subsets (S, N); 0 where nobody votes."""
         A = self.right.shape[1]
@@ -283,8 +291,10 @@ class _Ballots:
             place = (answer + (A + 1) * np.arange(x * S).reshape(x, S, 1)).ravel()
             weight = self.weight[rows][:, subsets].ravel()
             length = x * S * (A + 1)
-            heard = np.bincount(place, minlength=length).reshape(x, S, A + 1)[:, :, 1:] > 0
             sums = np.bincount(place, weights=weight, minlength=length).reshape(x, S, A + 1)[:, :, 1:]
+            heard = sums > 0.0
+            if not (weight > 0.0).all():
+                heard = np.bincount(place, minlength=length).reshape(x, S, A + 1)[:, :, 1:] > 0
             top = sums.max(axis=2, keepdims=True)
             tied = heard & (sums >= top - 1e-9 * np.abs(top))
             share = (tied * self.right[rows][:, None, :]).sum(axis=2) / np.maximum(tied.sum(axis=2), 1)
