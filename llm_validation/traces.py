@@ -87,6 +87,11 @@ class Traces:
         """Whether the tokens of any trace are known."""
         return bool(np.isfinite(self.tokens).any())
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest trace; 1 where none are known."""
+        return int(np.nanmax(self.tokens)) if self.has_tokens else 1
+
     def where(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Traces:
         """The traces that ``keep`` admits, (N,) or their indices; numbers of problems and runs stay."""
         changed: dict[str, Any] = {
