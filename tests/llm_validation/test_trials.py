@@ -136,7 +136,7 @@ def test_a_repeat_is_the_same_in_any_batch() -> None:
 
 
 def test_bounds_are_laid_beside_the_problems_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The truth is the smallest c of problems drawn that vary; levels are .05/X for all at once and .01 for each."""
+    """The truth is the smallest c of problems drawn that vary; levels are .05 for the least and .01 for each."""
     drawn: list[tuple[np.ndarray, np.ndarray]] = []
     levels = []
 
@@ -152,7 +152,7 @@ def test_bounds_are_laid_beside_the_problems_drawn(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(trials, "concentration", recorded)
     base = Recorded("even", np.array([[0.9, 0.1, 0, 0], [0, 0.4, 0.6, 0], [0, 0, 0.7, 0.3]]))
     found = measured(Batch("even", 6, 3, 0, 20, 0), base)
-    assert levels == [pytest.approx(0.05 / 3), 0.01]
+    assert levels == [pytest.approx(0.05), 0.01]
     c = np.array([0.1, 0.6, 0.3])
     expected = [c[x][np.ptp(returns, axis=1) > 0] for x, returns in drawn]
     np.testing.assert_allclose(found["least_true_0"], [min(seen, default=math.nan) for seen in expected], rtol=1e-12)
@@ -167,7 +167,7 @@ def test_equal_samples_are_worked_out_once_with_the_same_answer() -> None:
     found = trials._sorted_apart(returns, np.array(EPSILONS), 64, 0.05)
     direct = concentration(np.repeat(np.arange(60), 4), returns.reshape(-1), 64, np.array(EPSILONS), 0.05)
     assert len(np.unique(np.sort(returns, axis=1), axis=0)) < 60
-    for name in ("problem", "varies", "plug_in", "low", "high"):
+    for name in ("varies", "firm", "plug_in", "low", "high"):
         np.testing.assert_array_equal(getattr(found, name), getattr(direct, name))
 
 
@@ -198,7 +198,8 @@ def made_up(repeats: int = 4) -> dict[str, np.ndarray]:
     c, weight = base.concentration(np.array(EPSILONS)), base.varies(3)
     all_c, varying_c = c.mean(axis=1), c @ weight / weight.sum()
     for i, e in enumerate(EPSILONS):
-        found[f"all_hold_{e:g}"] = np.array([1.0, 0.0, 0.0, math.nan])
+        found[f"low_fails_{e:g}"] = np.array([0.0, 1.0, 2.0, 0.0])
+        found[f"high_fails_{e:g}"] = np.array([0.0, 0.0, 0.0, 1.0])
         found[f"least_low_{e:g}"] = np.array([0.1, 0.0, 0.4, math.nan])
         found[f"least_true_{e:g}"] = np.array([0.3, 0.3, 0.3, math.nan])
         found[f"least_plug_in_{e:g}"] = np.array([0.2, 0.1, 0.6, math.nan])
@@ -224,7 +225,7 @@ def test_counts_are_what_their_names_say() -> None:
         assert row["least_repeats"] == 3
         assert row["pool_least"] == c.min()
         assert row["least_coverage"] == pytest.approx(2 / 3)
-        assert row["all_hold"] == pytest.approx(1 / 3)
+        assert (row["low_fails"], row["high_fails"]) == (3 / 400, 1 / 400)
         assert row["least_positive"] == pytest.approx(2 / 3)
         assert row["plug_in_above"] == pytest.approx(1 / 3)
         assert row["plug_in_bias"] == pytest.approx(0.0)
@@ -236,17 +237,22 @@ def test_counts_are_what_their_names_say() -> None:
 
 
 def test_a_broken_guarantee_is_told_from_chance() -> None:
-    """Below .95 by more than 5 standard errors of a coverage of .95 is a violation, by less it is not."""
+    """More than 5 standard errors beyond what is proved is a violation, less is not."""
     means, rows = coverage(tiny(), 64, 100, made_up())
-    least = [{**row, "least_repeats": 2000, "least_coverage": 0.96, "all_hold": 0.95} for row in rows]
-    edge = 0.95 - 5 * math.sqrt(0.95 * 0.05 / 2000)
-    assert judged(means, least)["violations"] == []
-    least[1]["all_hold"] = edge + 1e-6
-    assert judged(means, least)["violations"] == []
-    least[1]["all_hold"] = edge - 1e-6
-    (violation,) = judged(means, least)["violations"]
-    assert "all_hold" in violation
-    assert "epsilon 0.25" in violation
+    fine = {"repeats": 2000, "least_repeats": 2000, "least_coverage": 0.95, "low_fails": 0.01, "high_fails": 0.01}
+    for name, sign, proved, count in (
+        ("least_coverage", -1, 0.95, 2000),
+        ("low_fails", 1, 0.01, 2000 * 100),
+        ("high_fails", 1, 0.01, 2000 * 100),
+    ):
+        edge = proved + sign * 5 * math.sqrt(proved * (1 - proved) / count)
+        least = [{**row, **fine} for row in rows]
+        least[1][name] = edge - sign * 1e-9
+        assert judged(means, least)["violations"] == []
+        least[1][name] = edge + sign * 1e-9
+        (violation,) = judged(means, least)["violations"]
+        assert name in violation
+        assert "epsilon 0.25" in violation
 
 
 def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
@@ -302,7 +308,7 @@ def test_a_bound_that_does_not_hold_is_exit_4(
 
     def plug_in(*arguments: object) -> Concentration:
         found = concentration(*arguments)  # type: ignore[arg-type]
-        return dataclasses.replace(found, low=found.plug_in)
+        return dataclasses.replace(found, low=found.plug_in, firm=found.varies)
 
     monkeypatch.setattr(trials, "concentration", plug_in)
     small = ("coverage", "--repeats", "60", "--problems", "20", "--samples", "4")
