@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,9 +26,13 @@ def read_columns(path: Path) -> Columns:
 
     Raises :class:`TraceError` with one line if it is absent, of no known kind, unreadable or empty.
     """
-    if not path.exists():
+    try:
+        exists, is_directory = path.exists(), path.is_dir()
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read ({_first_line(error)})") from None
+    if not exists:
         raise TraceError(f"{path}: no such file")
-    if path.is_dir():
+    if is_directory:
         raise TraceError(f"{path}: is a directory, expected a file ({', '.join(SUFFIXES)})")
     for suffix, reader in _READERS.items():
         if path.name.lower().endswith(suffix):
@@ -46,9 +50,14 @@ def _parquet(path: Path) -> Columns:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        return {name: table[name].to_pylist() for name in table.column_names}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _check_names(names, path)
+            table = file.read()
+        return {name: table[name].to_pylist() for name in names}
+    except TraceError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise TraceError(f"{path}: no readable Parquet ({_first_line(error)})") from None
 
 
@@ -68,30 +77,71 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _json_lines(path: Path) -> Columns:
-    rows: list[dict[str, Any]] = []
+    columns: Columns = {}
+    size = 0
     with _opened(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise TraceError(f"{path}: line {number} is no JSON ({_first_line(error)})") from None
-            if not isinstance(row, dict):
-                raise TraceError(f"{path}: line {number} is {type(row).__name__}, expected an object")
-            rows.append(row)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+            for name, value in _json_row(line, number, path).items():
+                column = columns.get(name)
+                if column is None:
+                    column = columns[name] = []
+                if len(column) < size:  # rows before had no such name
+                    column += [None] * (size - len(column))
+                column.append(value)
+            size += 1
+    for column in columns.values():
+        column += [None] * (size - len(column))
+    return columns
+
+
+def _json_row(line: str, number: int, path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(line, object_pairs_hook=_distinct)
+    except _TwiceError as error:
+        raise TraceError(f"{path}: line {number} has {error.args[0]!r} twice") from None
+    except (ValueError, RecursionError) as error:
+        raise TraceError(f"{path}: line {number} is no JSON ({_first_line(error)})") from None
+    if not isinstance(row, dict):
+        raise TraceError(f"{path}: line {number} is {type(row).__name__}, expected an object")
+    return row
+
+
+class _TwiceError(Exception):
+    """A name occurs twice in an object."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TraceError(f"{path}: column {twice!r} occurs twice")
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Texts of any length, also beyond the 131,072 characters that the csv module admits at first."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _csv(path: Path) -> Columns:
-    with _opened(path) as lines:
+    with _opened(path) as lines, _long_fields():
         reader = csv.reader(lines)
         try:
-            names = next(reader, [])
-            if len(set(names)) != len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise TraceError(f"{path}: column {twice!r} occurs twice")
+            names = [name.strip() for name in next(reader, [])]
+            _check_names(names, path)
             rows = []
             for row in reader:
                 if not row:
