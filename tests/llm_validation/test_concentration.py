@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import gammaln
 from scipy.stats import binom
 
 from llm_validation import concentration as module
@@ -30,13 +31,13 @@ Floats = NDArray[np.float64]
 def share_above_threshold(values: Floats, law: Floats, epsilon: float) -> float:
     """c(epsilon) of a law on increasing ``values``."""
     mean = values @ law
-    return float(law[values >= mean + epsilon * math.sqrt(max((values - mean) ** 2 @ law, 0.0)) - 1e-9].sum())
+    return float(law[values >= mean + epsilon * np.sqrt(max((values - mean) ** 2 @ law, 0.0)) - 1e-9].sum())
 
 
 def every_sample(m: int, values: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """How often each of three values occurs in every sample of size m, in how many orders, and the returns."""
+    """How often each of three values occurs in every sample of size m, the logarithm of its orders, and the returns."""
     counts = np.array([(a, b, m - a - b) for a in range(m + 1) for b in range(m + 1 - a)])
-    ways = np.array([math.lgamma(m + 1) - sum(math.lgamma(k + 1) for k in row) for row in counts.tolist()])
+    ways = gammaln(m + 1) - gammaln(counts + 1).sum(axis=1)
     returns = np.concatenate([np.repeat(values, row) for row in counts])
     return counts, ways, returns
 
@@ -73,6 +74,20 @@ def test_bounds_are_of_use() -> None:
     found = concentration(np.repeat(np.arange(200), 64), returns.reshape(-1), H, np.array([0.5]), 0.05)
     assert (found.low[0] > 0.2).mean() > 0.7
     assert (found.high[0] < 0.65).mean() > 0.9
+
+
+def test_parts_share_the_level() -> None:
+    """Levels of the band's two sides, of the moments and of the share make up at most the whole."""
+    assert module._UPPER + module._LOWER + module._MOMENTS + module._SHARE <= 1.0
+
+
+def test_nearly_solved_problems_need_the_moments() -> None:
+    """c(1/2) is above 0 up to 42 of 64 at H; where P(R = 0) <= 1/5 it is 0, which an exact test excludes up to 44."""
+    at_top = np.arange(1, 64)
+    returns = np.where(np.arange(64) < at_top[:, None], float(H), 0.0)
+    found = concentration(np.repeat(at_top, 64), returns.reshape(-1), H, np.array([0.5]), 0.05)
+    np.testing.assert_array_equal(found.low[0] > 0.0, at_top <= 42)
+    assert binom.sf(64 - 44 - 1, 64, 0.2) <= 0.05 * module._SPENT < binom.sf(64 - 45 - 1, 64, 0.2)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
