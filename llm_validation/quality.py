@@ -40,13 +40,15 @@ def at_a_cap(traces: Traces) -> NDArray[np.bool_]:
     A provider's cap shows as a pile of traces at one length, whether or not it said that they were cut off.
     """
     piled = np.zeros(traces.size, dtype=bool)
-    for number in range(len(traces.groups)):
-        mine = (traces.group == number) & np.isfinite(traces.tokens)
-        if mine.sum() < 2:
+    order = np.argsort(traces.group, kind="stable")
+    order = order[np.isfinite(traces.tokens[order])]
+    for mine in np.split(order, np.searchsorted(traces.group[order], np.arange(1, len(traces.groups)))):
+        if mine.size < 2:
             continue
-        longest = mine & (traces.tokens == traces.tokens[mine].max())
-        if longest.sum() >= max(2, CAP_SHARE * mine.sum()) and np.unique(traces.tokens[mine]).size > 1:
-            piled |= longest
+        lengths = traces.tokens[mine]
+        longest = lengths == lengths.max()
+        if longest.sum() >= max(2, CAP_SHARE * mine.size) and not longest.all():
+            piled[mine[longest]] = True
     return piled
 
 
@@ -100,18 +102,25 @@ def _few(traces: Traces, horizon: int) -> Finding | None:
 
 def _per_problem(traces: Traces) -> dict[tuple[int, int], int]:
     """Labelled samples of each problem in each run in which it occurs."""
-    keys, inverse = np.unique(np.stack([traces.group, traces.problem]), axis=1, return_inverse=True)
-    counts = np.bincount(inverse.reshape(-1), weights=~np.isnan(traces.correct), minlength=keys.shape[1])
-    return {(int(g), int(p)): int(n) for (g, p), n in zip(keys.T, counts, strict=True)}
+    keys, inverse = np.unique(_cells(traces), return_inverse=True)
+    counts = np.bincount(inverse, weights=~np.isnan(traces.correct), minlength=keys.size).astype(np.int64)
+    problems = max(len(traces.problems), 1)
+    return dict(
+        zip(zip((keys // problems).tolist(), (keys % problems).tolist(), strict=True), counts.tolist(), strict=True)
+    )
+
+
+def _cells(traces: Traces) -> NDArray[np.int64]:
+    """One number for each pair of run and problem, (N,)."""
+    return traces.group * max(len(traces.problems), 1) + traces.problem
 
 
 def _constant(traces: Traces, horizon: int) -> Finding | None:
     labelled = ~np.isnan(traces.correct)
     if not labelled.any():
         return None
-    keys = np.stack([traces.group, traces.problem])[:, labelled]
-    _, inverse = np.unique(keys, axis=1, return_inverse=True)
-    rates = np.bincount(inverse.reshape(-1), weights=traces.correct[labelled]) / np.bincount(inverse.reshape(-1))
+    inverse = np.unique(_cells(traces)[labelled], return_inverse=True)[1]
+    rates = np.bincount(inverse, weights=traces.correct[labelled]) / np.bincount(inverse)
     never, always = int((rates == 0.0).sum()), int((rates == 1.0).sum())
     says = f"of {rates.size} problems (per run) are answered alike by all samples: {never} never, {always} always right"
     return Finding("constant problems", never + always, says) if never + always else None

@@ -79,7 +79,8 @@ def _named(columns: Columns, mapping: Mapping[str, str], where: str) -> Long:
     for name, others in FIELDS.items():
         source = mapping.get(name) or next((c for c in (name, *others) if c in columns), None)
         if source is not None:
-            found[name] = [plain_text(value) for value in columns[source]] if name == "text" else columns[source]
+            is_chats = name == "text" and list in set(map(type, columns[source]))
+            found[name] = [plain_text(value) for value in columns[source]] if is_chats else columns[source]
             if source != name:
                 notes.append(f"{name} is column {source!r}")
     if not found.keys() & {"correct", "reward", "step_rewards"}:
@@ -96,8 +97,10 @@ def _named(columns: Columns, mapping: Mapping[str, str], where: str) -> Long:
 
 def _is_lists(column: list[Any], name: str) -> bool:
     """Whether rows hold lists of samples; ``step_rewards`` are a list for one sample already."""
-    lists = [value for value in column if isinstance(value, list)]
-    return any(isinstance(entry, list) for value in lists for entry in value) if name == "step_rewards" else bool(lists)
+    if list not in set(map(type, column)):
+        return False
+    lists = (value for value in column if isinstance(value, list))
+    return name != "step_rewards" or any(isinstance(entry, list) for value in lists for entry in value)
 
 
 def _widened(long: Long, lists: Sequence[str], where: str) -> Long:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,14 @@ def _stepwise(tokens: Floats | None, steps: Steps, where: str, notes: list[str])
 def _labels(columns: Mapping[str, list[Any]], name: str, size: int) -> list[str]:
     """Text, "" for nothing."""
     column = columns.get(name)
-    return [""] * size if column is None else ["" if _is_nothing(value) else _clean(value) for value in column]
+    if column is None:
+        return [""] * size
+    try:
+        distinct: Iterable[Any] = set(column)
+    except TypeError:  # lists, or objects
+        return ["" if _is_nothing(value) else _clean(value) for value in column]
+    texts = {value: "" if _is_nothing(value) else _clean(value) for value in distinct}
+    return [texts[value] for value in column]
 
 
 def _clean(value: Any) -> str:
@@ -189,14 +195,17 @@ def _clean(value: Any) -> str:
 
 def _texts(column: Sequence[Any]) -> NDArray[Any]:
     found = np.empty(len(column), dtype=object)
-    found[:] = [None if value is None else _clean(plain_text(value)) for value in column]
+    found[:] = [
+        value if value is None or (type(value) is str and value.isascii()) else _clean(plain_text(value))
+        for value in column
+    ]
     return found
 
 
-def _answers(column: Sequence[Any]) -> NDArray[Any]:
+def _answers(column: list[Any]) -> NDArray[Any]:
     """Without the white space around them; None for no answer."""
     found = np.empty(len(column), dtype=object)
-    found[:] = [None if _is_nothing(value) else _clean(value).strip() or None for value in column]
+    found[:] = [name.strip() or None for name in _labels({"answer": column}, "answer", len(column))]
     return found
 
 
@@ -216,12 +225,20 @@ class _Column:
         column = self.long.columns.get(name)
         if column is None:
             return np.full(len(self.long.columns["problem_id"]), math.nan)
-        try:  # nearly always they are numbers
-            if not any(isinstance(value, str) for value in column):
-                return np.array([math.nan if value is None else float(value) for value in column], dtype=np.float64)
+        try:  # nearly always they are numbers, or text of numbers
+            return np.array([math.nan if value is None else float(value) for value in column], dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
-            pass  # said below, with its row
-        return np.array([self._number(value, name, i, truth) for i, value in enumerate(column)], dtype=np.float64)
+            pass  # words, or said below with its row
+        words: dict[str, float] = {}
+        found = np.empty(len(column))
+        for entry, value in enumerate(column):
+            if not isinstance(value, str):
+                found[entry] = self._number(value, name, entry, truth)
+            elif (number := words.get(value)) is not None:
+                found[entry] = number
+            else:
+                found[entry] = words[value] = self._number(value, name, entry, truth)
+        return found
 
     def _number(self, value: Any, name: str, entry: int, truth: bool) -> float:
         found = _number(value, truth)
@@ -245,10 +262,9 @@ def _number(value: Any, truth: bool) -> float | None:
         return math.nan
     if truth and isinstance(word, str) and word in (*_TRUE, *_FALSE):
         return 1.0 if word in _TRUE else 0.0
-    is_text = isinstance(word, str) and re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|[-+]?inf(inity)?", word)
-    if is_text or isinstance(word, int | float):
+    if isinstance(word, str | int | float):
         try:
             return float(word)
         except (ValueError, OverflowError):
-            pass  # 1.2.3, or a whole number beyond any float
+            pass  # other words, 1.2.3, or a whole number beyond any float
     return None
