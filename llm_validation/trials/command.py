@@ -95,13 +95,14 @@ def _shown(means: Sequence[Mapping[str, Any]], least: Sequence[Mapping[str, Any]
     ]
     lines.append(
         f"{'pool':6} {'m':>4} {'epsilon':>8} {'min c covers':>16} {'positive':>9} {'true min':>9} "
-        f"{'bound':>7} {'plug-in bias':>19} {'mean c covers':>16} {'fail, low':>9} {'high':>8}"
+        f"{'bound':>7} {'plug-in bias':>19} {'10% covers':>10} {'mean c covers':>16} {'fail, low':>9} {'high':>8}"
     )
     lines += [
         f"{row['pool']:6} {row['samples']:>4} {row['epsilon']:>8g} "
         f"{row['least_coverage']:>6.4f} +- {row['least_coverage_se']:.4f} "
         f"{row['least_positive']:>9.4f} {row['least_true']:>9.4f} {row['least_low']:>7.4f} "
         f"{row['plug_in_bias']:>+9.4f} +- {row['plug_in_bias_se']:.4f} "
+        f"{row['quantile_coverage']:>10.4f} "
         f"{row['mean_coverage_varying']:>6.4f} +- {row['mean_coverage_varying_se']:.4f} "
         f"{row['low_fails']:>9.6f} {row['high_fails']:>8.6f}"
         for row in least

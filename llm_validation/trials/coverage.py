@@ -10,6 +10,8 @@ A repeat draws X problems from a pool and m samples of each, and computes what t
   the smallest share of samples at or above an estimated threshold.
 * ``concentration`` at level .01, against each problem's :math:`c_x(\varepsilon)`. *Proved*: a lower bound fails with
   probability at most .01, and so does an upper one; a problem whose samples do not vary has none, so none that fails.
+* ``lower_quantile`` of these, against the 10% quantile of :math:`c_x(\varepsilon)`, each problem weighted by its
+  probability to vary. *Proved*: it is at or below with probability at least .95.
 * ``mean_concentration`` of these, against :math:`E_xc_x(\varepsilon)`, both over all problems and, as the
   interval leaves constant problems out, with each problem weighted by its probability to vary.
 
@@ -28,11 +30,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_validation.concentration import Concentration, concentration, least_concentration, mean_concentration
+from llm_validation.concentration import (
+    Concentration,
+    concentration,
+    least_concentration,
+    lower_quantile,
+    mean_concentration,
+)
 from llm_validation.moments import moments, problem_moments
 from llm_validation.trials.population import POOLS, Pool, pool
 
-__all__ = ["EPSILONS", "LEVEL", "Batch", "Coverage", "coverage", "judged", "measured"]
+__all__ = ["EPSILONS", "LEVEL", "Batch", "Coverage", "coverage", "judged", "measured", "quantile"]
 
 Floats = NDArray[np.float64]
 #: What one repeat found: name -> number.
@@ -42,7 +50,7 @@ LEVEL = 0.95
 EPSILONS = (0.0, 0.25, 0.5)
 #: Level of a problem's bounds under ``mean_concentration``.
 _PER_PROBLEM = 0.01
-_ROUNDING = 1e-12
+_QUANTILE, _ROUNDING = 0.1, 1e-12
 #: Repeats of a batch.
 BATCH = 25
 
@@ -113,6 +121,7 @@ def columns(epsilons: Sequence[float] = EPSILONS) -> list[str]:
         "least_low",
         "least_true",
         "least_plug_in",
+        "quantile_low",
         "mean_estimate",
         "mean_low",
         "mean_high",
@@ -165,10 +174,11 @@ def _of_least(found: Concentration, truth: Floats) -> Row:
 
 
 def _of_each(found: Concentration, truth: Floats) -> Row:
-    """How many problems have a bound that their c is beyond."""
-    row = Row()
+    """How many problems have a bound that their c is beyond; the bound on the quantile, NaN if no problem varies."""
+    bound, row = lower_quantile(found, _QUANTILE, LEVEL), Row()
     for i, e in enumerate(EPSILONS):
         row[f"low_fails_{e:g}"] = float((found.low[i] > truth[i] + _ROUNDING).sum())  # NaN is beyond nothing
+        row[f"quantile_low_{e:g}"] = float(bound[i])
         row[f"high_fails_{e:g}"] = float((found.high[i] < truth[i] - _ROUNDING).sum())
     return row
 
@@ -211,6 +221,7 @@ def coverage(
             "epsilon": e,
             "pool_least": float(c.min()),
             **_least_row(e, X, found),
+            **_quantile_row(e, quantile(c, weight, _QUANTILE), found),
             **_mean_c_row(e, float(c.mean()), float(c @ weight / weight.sum()), found),
         }
         for e, c in zip(EPSILONS, truth, strict=True)
@@ -259,6 +270,21 @@ def _least_row(e: float, X: int, found: Mapping[str, Floats]) -> dict[str, Any]:
     return row
 
 
+def quantile(values: Floats, weights: Floats, q: float) -> float:
+    """The smallest value that has at least a share q of the weight at or below it."""
+    order = np.argsort(values)
+    below = weights[order].cumsum()
+    return float(values[order][np.searchsorted(below, q * below[-1] * (1.0 - 1e-12))])
+
+
+def _quantile_row(e: float, truth: float, found: Mapping[str, Floats]) -> dict[str, Any]:
+    low = found[f"quantile_low_{e:g}"]
+    low = low[np.isfinite(low)]
+    row: dict[str, Any] = {"quantile_true": truth, "quantile_low": _average(low)[0]}
+    row["quantile_coverage"], row["quantile_coverage_se"] = _share(low <= truth + _ROUNDING)
+    return row
+
+
 def _mean_c_row(e: float, everywhere: float, varying: float, found: Mapping[str, Floats]) -> dict[str, Any]:
     estimate, low, high = (found[f"mean_{part}_{e:g}"] for part in ("estimate", "low", "high"))
     row: dict[str, Any] = {"mean_true": everywhere, "mean_true_varying": varying}
@@ -278,6 +304,7 @@ def _violations(row: Mapping[str, Any]) -> Iterator[str]:
     place = f"{row['pool']}, {row['samples']} samples, epsilon {row['epsilon']:g}"
     checks = (
         ("least_coverage", 1.0 - row["least_coverage"], 1.0 - LEVEL, row["least_repeats"]),
+        ("quantile_coverage", 1.0 - row["quantile_coverage"], 1.0 - LEVEL, row["least_repeats"]),
         ("low_fails", row["low_fails"], _PER_PROBLEM, row["repeats"] * row["problems"]),
         ("high_fails", row["high_fails"], _PER_PROBLEM, row["repeats"] * row["problems"]),
     )
@@ -297,6 +324,7 @@ def judged(means: Sequence[Mapping[str, Any]], least: Sequence[Mapping[str, Any]
             f"{row['pool']}, {row['samples']} samples, epsilon {row['epsilon']:g}": row["least_positive"]
             for row in reachable
         },
+        "quantile_coverage_min": min(row["quantile_coverage"] for row in least),
         "mean_coverage_min": min(row["mean_coverage_varying"] for row in least),
         "fails_max": max(max(row["low_fails"], row["high_fails"]) for row in least),
         "violations": [violation for row in least for violation in _violations(row)],

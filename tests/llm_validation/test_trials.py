@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from llm_validation.concentration import Concentration, concentration
+from llm_validation.concentration import Concentration, concentration, lower_quantile
 from llm_validation.trials import coverage as trials
 from llm_validation.trials.__main__ import main
-from llm_validation.trials.coverage import EPSILONS, Batch, Coverage, columns, coverage, judged, measured
+from llm_validation.trials.coverage import EPSILONS, Batch, Coverage, columns, coverage, judged, measured, quantile
 from llm_validation.trials.population import ELL, POOLS, Pool, V, pool, problem_laws
 
 SMALL = ("coverage", "--repeats", "4", "--problems", "12", "--samples", "2,8")
@@ -149,10 +149,18 @@ def test_bounds_are_laid_beside_the_problems_drawn(monkeypatch: pytest.MonkeyPat
         levels.append(arguments[-1])
         return concentration(*arguments)
 
+    asked = []
+
+    def quantile_asked(*arguments: Any) -> np.ndarray:
+        asked.append(arguments[1:])
+        return lower_quantile(*arguments)
+
     monkeypatch.setattr(trials, "concentration", recorded)
+    monkeypatch.setattr(trials, "lower_quantile", quantile_asked)
     base = Recorded("even", np.array([[0.9, 0.1, 0, 0], [0, 0.4, 0.6, 0], [0, 0, 0.7, 0.3]]))
     found = measured(Batch("even", 6, 3, 0, 20, 0), base)
     assert levels == [pytest.approx(0.05), 0.01]
+    assert set(asked) == {(0.1, 0.95)}
     c = np.array([0.1, 0.6, 0.3])
     expected = [c[x][np.ptp(returns, axis=1) > 0] for x, returns in drawn]
     np.testing.assert_allclose(found["least_true_0"], [min(seen, default=math.nan) for seen in expected], rtol=1e-12)
@@ -199,6 +207,7 @@ def made_up(repeats: int = 4) -> dict[str, np.ndarray]:
     all_c, varying_c = c.mean(axis=1), c @ weight / weight.sum()
     for i, e in enumerate(EPSILONS):
         found[f"low_fails_{e:g}"] = np.array([0.0, 1.0, 2.0, 0.0])
+        found[f"quantile_low_{e:g}"] = np.array([c[i].min(), c[i].min() + 1e-6, 0.0, math.nan])
         found[f"high_fails_{e:g}"] = np.array([0.0, 0.0, 0.0, 1.0])
         found[f"least_low_{e:g}"] = np.array([0.1, 0.0, 0.4, math.nan])
         found[f"least_true_{e:g}"] = np.array([0.3, 0.3, 0.3, math.nan])
@@ -227,6 +236,8 @@ def test_counts_are_what_their_names_say() -> None:
         assert row["least_coverage"] == pytest.approx(2 / 3)
         assert (row["low_fails"], row["high_fails"]) == (3 / 400, 1 / 400)
         assert row["least_positive"] == pytest.approx(2 / 3)
+        assert row["quantile_true"] == c.min()  # the least of three has more than a tenth of the weight
+        assert row["quantile_coverage"] == pytest.approx(2 / 3)
         assert row["plug_in_above"] == pytest.approx(1 / 3)
         assert row["plug_in_bias"] == pytest.approx(0.0)
         between = row["mean_true"] > row["mean_true_varying"]  # the third interval begins between them
@@ -240,8 +251,10 @@ def test_a_broken_guarantee_is_told_from_chance() -> None:
     """More than 5 standard errors beyond what is proved is a violation, less is not."""
     means, rows = coverage(tiny(), 64, 100, made_up())
     fine = {"repeats": 2000, "least_repeats": 2000, "least_coverage": 0.95, "low_fails": 0.01, "high_fails": 0.01}
+    fine["quantile_coverage"] = 0.95
     for name, sign, proved, count in (
         ("least_coverage", -1, 0.95, 2000),
+        ("quantile_coverage", -1, 0.95, 2000),
         ("low_fails", 1, 0.01, 2000 * 100),
         ("high_fails", 1, 0.01, 2000 * 100),
     ):
@@ -253,6 +266,20 @@ def test_a_broken_guarantee_is_told_from_chance() -> None:
         (violation,) = judged(means, least)["violations"]
         assert name in violation
         assert "epsilon 0.25" in violation
+
+
+def test_quantiles_count_weights() -> None:
+    """The smallest value with a share q at or below it; exactly q is enough."""
+    values, weights = np.array([3.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.4])
+    assert [quantile(values, weights, q) for q in (0.05, 0.1, 0.11, 0.5, 0.51, 1.0)] == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_problems_that_hardly_vary_hardly_count_in_the_quantile() -> None:
+    """c is .01 in one of two problems; two samples of it differ too rarely for a tenth of those that vary."""
+    base = Pool("even", np.array([[0.99, 0.01], [0.5, 0.5]]))
+    _, least = coverage(base, 2, 100, made_up())
+    assert least[0]["quantile_true"] == 0.5
+    assert least[0]["pool_least"] == pytest.approx(0.01)
 
 
 def run(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
