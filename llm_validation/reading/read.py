@@ -69,7 +69,7 @@ def _converted(where: str, long: Long, count: Callable[[str], int], tokenizer: s
         notes.append(f"{where}: answer is the same in all traces of each problem, right or wrong: not theirs, not used")
     tokens = _tokens(column, steps, notes)
     if tokens is None and text is not None:
-        tokens = np.array([math.nan if value is None else float(count(value)) for value in text])
+        tokens = np.array([float(count(value) or math.nan) if value else math.nan for value in text])
         notes.append(f"{where}: no tokens given; counted in the text by {tokenizer}")
     truncated = column.numbers("truncated", truth=True) == 1.0
     reasons = columns.get("finish_reason")

@@ -1,4 +1,4 @@
-"""Files of sampled traces: every layout gives the same traces, and what cannot be used gives one line."""
+"""Files of sampled traces: every layout gives the same traces. What cannot be used is in ``test_malformed``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,64 +166,6 @@ def test_completions_of_trl_and_generations_of_verl(tmp_path: Path) -> None:
     traces = read_traces([write(tmp_path / "3.jsonl", verl)])
     np.testing.assert_array_equal(traces.correct, [0.0, 1.0])
     np.testing.assert_array_equal(traces.tokens, [3.0, 3.0])
-
-
-GOOD = "problem_id,correct,tokens\na,1,3\na,0,4\n"
-BAD: list[tuple[str, bytes | Callable[[Path], None], str]] = [
-    ("empty.csv", b"", "no traces"),
-    ("header.csv", b"problem_id,correct\n", "no traces"),
-    ("no_header.csv", b"a,1,3\na,0,4\n", "no column correct"),
-    ("no_problem.csv", b"correct\n1\n", "no column problem_id"),
-    ("negative.csv", b"problem_id,correct,tokens\na,1,-3\n", "tokens = -3"),
-    ("infinite.csv", b"problem_id,correct,tokens\na,1,1e999\n", "tokens = inf"),
-    ("text.csv", b"problem_id,correct,tokens\na,1,many\n", "'many'"),
-    ("maybe.csv", b"problem_id,correct\na,maybe\n", "'maybe'"),
-    ("half.csv", b"problem_id,reward\na,0.5\n", "0.5"),
-    ("dotted.csv", b"problem_id,correct\na,1.2.3\n", "1.2.3"),
-    ("two.csv", b"problem_id,correct\na,2\n", "correct = 2"),
-    ("short_row.csv", b"problem_id,correct,tokens\na,1\n", "2 fields"),
-    ("twice.csv", b"problem_id,correct,correct\na,1,1\n", "twice"),
-    ("nameless.csv", b"problem_id,correct\n,1\n", "problem_id is missing"),
-    ("latin.csv", "problem_id,correct\né,1\n".encode("latin-1"), "not UTF-8"),
-    ("cut.csv.gz", gzip.compress(GOOD.encode() * 1000)[:-20], "gzip cut short"),
-    ("plain.csv.gz", GOOD.encode(), "cannot be read"),
-    ("broken.jsonl", b'{"problem_id": 1,\n', "line 1 is no JSON"),
-    ("list.jsonl", b"[1, 2]\n", "line 1 is list"),
-    ("nested.jsonl", b'{"problem_id": 1, "correct": {"x": 1}}\n', "correct is"),
-    ("ragged.jsonl", b'{"problem_id": 1, "correct": [1, 0], "responses": ["a"]}\n', "text has 1"),
-    ("mixed.jsonl", b'{"problem_id": 1, "correct": [1]}\n{"problem_id": 2, "correct": 1}\n', "row 2"),
-    ("lists.jsonl", b'{"problem_id": 1, "correct": 1, "tokens": [2, 3]}\n', "tokens are lists"),
-    ("fake.parquet", b"PAR1 not really", "no readable Parquet"),
-    ("kind.xlsx", GOOD.encode(), "unknown kind"),
-    ("a_directory.csv", lambda path: path.mkdir(), "is a directory"),
-    ("absent.csv", lambda path: None, "no such file"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "named"), BAD, ids=[name for name, _, _ in BAD])
-def test_what_cannot_be_used_is_one_line(
-    tmp_path: Path, name: str, content: bytes | Callable[[Path], None], named: str
-) -> None:
-    """The line names the file and the value."""
-    path = tmp_path / name
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        content(path)
-    with pytest.raises(TraceError) as caught:
-        read_traces([path])
-    assert "\n" not in str(caught.value)
-    assert named in str(caught.value)
-    assert name in str(caught.value)
-
-
-def test_a_map_that_fits_nothing_is_one_line(tmp_path: Path) -> None:
-    """Unknown names on either side of --map."""
-    path = tmp_path / "t.csv"
-    path.write_text(GOOD)
-    for mapping, named in (({"corect": "correct"}, "corect"), ({"correct": "right"}, "right")):
-        with pytest.raises(TraceError, match=named):
-            read_traces([path], mapping)
 
 
 @needs_data
