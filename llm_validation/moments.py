@@ -10,6 +10,7 @@ means, :math:`\widehat{Var}(\hat\mu_x)-E\,\hat\sigma_x^2/m_x`.
 one mean whatever m_x, so that the studentised bootstrap over problems (:math:`t^*=(\bar y^*-\bar y)/se^*`) needs no
 model of what happens within one: sampling noise is in the y_x. Resampling samples within problems as well would count
 that noise twice. It is first-order correct for skewed y_x, and for few problems its quantiles widen as Student's do.
+With fewer than 5 problems they are Student's: resamples of two values have one mean, or no spread.
 Beyond 4,096 problems with skewness :math:`|\hat\gamma|\le\sqrt X/20` its quantiles are taken from their expansion,
 :math:`z-\hat\gamma(2z^2+1)/6\sqrt X` (Hall 1992, 2.5), which leaves :math:`O(\hat\gamma^2/X)`.
 """
@@ -20,6 +21,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -31,10 +33,12 @@ __all__ = ["Interval", "Moments", "bootstrap_mean", "moments", "problem_moments"
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
+#: Problems below which there are too few different resamples for a bootstrap.
+_FEW = 5
 #: Problems beyond which the bootstrap's quantiles are taken from their expansion, and skewness/sqrt(X) up to which.
 _MANY, _SMALL = 4096, 0.05
-#: Entries (resamples x problems) worked on at once.
-_CHUNK = 8_000_000
+#: Entries (resamples x problems) worked on at once, and problems up to which resamples are kept for the next estimate.
+_CHUNK, _KEPT = 8_000_000, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def bootstrap_mean(
         reach = [mean + unseen * (edge - mean) if math.isfinite(edge) else edge for edge in (low, high)]
         return Interval(mean, reach[0], reach[1], level, "no spread seen")
     tail = (1.0 - level) / 2.0
+    if size < _FEW:
+        return _student(mean, se, size, level, low, high)
     skewness = float(((values - mean) / se) @ ((values - mean) / se) ** 2) / size**2.5
     if size > _MANY and abs(skewness) <= _SMALL * math.sqrt(size):
         z = NormalDist().inv_cdf(1.0 - tail)
@@ -128,18 +134,43 @@ def bootstrap_mean(
     return Interval(mean, max(mean - top * se, low), min(mean - bottom * se, high), level, method)
 
 
+def _student(mean: float, se: float, size: int, level: float, low: float, high: float) -> Interval:
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(size - 1, (1.0 + level) / 2.0)) * se
+    return Interval(
+        mean, max(mean - reach, low), min(mean + reach, high), level, "Student's t, approximate: very few problems"
+    )
+
+
 def _resampled(values: Floats, mean: float, se: float, seed: int, tail: float) -> tuple[float, float]:
     """Quantiles of (mean* - mean)/se* at ``tail`` and 1 - ``tail``, from resamples."""
     size = values.size
-    rng, ratios = np.random.default_rng([seed, 0xB007]), []
-    step = max(1, _CHUNK // size)
-    for done in range(0, RESAMPLES, step):
-        drawn = values[rng.integers(0, size, size=(min(step, RESAMPLES - done), size))]
-        spread = drawn.std(axis=1, ddof=1) / math.sqrt(size)
-        usable = spread > 1e-9 * se
-        ratios.append((drawn.mean(axis=1)[usable] - mean) / spread[usable])
-    bottom, top = np.quantile(np.concatenate(ratios), [tail, 1.0 - tail])
+    z = (values - mean) / (se * math.sqrt(size))
+    columns = np.stack([z, z**2], axis=1)
+    if size <= _KEPT:
+        sums = _draws(size, seed) @ columns
+    else:
+        rng, step = np.random.default_rng([seed, 0xB007]), max(1, _CHUNK // size)
+        sums = np.concatenate(
+            [_counts(rng, size, min(step, RESAMPLES - done)) @ columns for done in range(0, RESAMPLES, step)]
+        )
+    first, second = sums.T
+    spread = np.sqrt(np.maximum(second - first**2 / size, 0.0) / (size - 1.0))
+    usable = spread > 1e-7 / math.sqrt(size)  # less would be the rounding of resamples of one value
+    bottom, top = np.quantile(first[usable] / spread[usable] / math.sqrt(size), [tail, 1.0 - tail])
     return float(bottom), float(top)
+
+
+@lru_cache(maxsize=8)
+def _draws(size: int, seed: int) -> NDArray[np.float64]:
+    """How often each of ``size`` values is in each resample, (RESAMPLES, size): the same for all that is estimated."""
+    return _counts(np.random.default_rng([seed, 0xB007]), size, RESAMPLES)
+
+
+def _counts(rng: np.random.Generator, size: int, resamples: int) -> NDArray[np.float64]:
+    drawn = rng.integers(0, size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
+    return np.bincount(drawn.reshape(-1), minlength=resamples * size).reshape(resamples, size).astype(np.float64)
 
 
 def moments(found: Moments, horizon: int, seed: int, level: float = 0.95) -> dict[str, Interval]:
