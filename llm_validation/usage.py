@@ -85,7 +85,11 @@ def chosen(traces: Traces, wanted: Sequence[str], option: str) -> Traces:
 
 def one_run(path: Path, option: str, arguments: argparse.Namespace, label: str | None = None) -> Traces:
     """Traces of a file that holds one run, or one whose label contains ``label``. Raises ``ValueError``."""
-    traces = chosen(read([path], arguments), [label] if label else [], f"{option} {path}:")
+    try:
+        found = read([path], arguments)
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
+    traces = chosen(found, [label] if label else [], f"{option} {path}:")
     if len(traces.groups) != 1:
         there = "; ".join(map(str, traces.groups[:4]))
         raise ValueError(f"{option} {path}: holds {len(traces.groups)} runs ({there}; ..), expected one: say which")

@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from theory.usage import OneLineParser
 
@@ -18,7 +19,10 @@ __all__ = ["main"]
 _PROG = "python -m llm_validation.trials"
 
 #: Name of a trial -> the module whose ``prepared`` makes of its arguments what is to be run.
-_TRIALS: Mapping[str, str] = {"coverage": "llm_validation.trials.command"}
+_TRIALS: Mapping[str, str] = {
+    "coverage": "llm_validation.trials.command",
+    "decisions": "llm_validation.trials.decisions_command",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,10 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", default="4,16,64", metavar="RANGE", help="samples a problem (default 4,16,64)")
     add("--seed", type=int, default=0, help="root of all random numbers (default 0)")
     add("--jobs", type=int, default=1, help="processes; the numbers do not depend on it (default 1)")
+    _output(add)
+    says = "how many cases with a known winner are decided, and how many of these rightly"
+    add = trials.add_parser(
+        "decisions", help=says, description=f"On simulated learners of exact value: {says}."
+    ).add_argument
+    add("--cases", type=int, default=200, help="cases, kinds in turn (default 200)")
+    add("--seed", type=int, default=0, help="root of all random numbers (default 0)")
+    _output(add)
+    return parser
+
+
+def _output(add: Callable[..., Any]) -> None:
     add("--out", type=Path, metavar="DIR", required=True, help="directory for manifest, tables and summary")
     add("--resume", action="store_true", help="go on in a directory that this configuration began")
     add("--format", choices=("table", "json"), default="table", help="standard output (default table)")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -163,7 +163,7 @@ def _outside(rng: np.random.Generator) -> Case:
 
 
 def best_under_scores(p: NDArray[np.float64], N: int, separation: float) -> NDArray[np.float64]:
-    """P(the draw of largest score is right), (X,): N draws, right with probability p, scores N(separation, 1) or N(0, 1).
+    """P(the draw of largest score is right), (X,): N draws, right with probability p; scores N(separation, 1), N(0, 1).
 
     With F, f of a wrong score and G, g of a right one the density of (largest at z, right) is
     :math:`N p g(z)(pG+(1-p)F)^{N-1}`; trapezoids on a grid of width 0.01.
@@ -214,7 +214,11 @@ def _curves(rng: np.random.Generator) -> Case:
     J = np.array([getattr(learners, method.lower())(int(size)) for method, size in zip(methods, n, strict=True)])
     se = np.full(n.size, 0.01 * of.H)
     shown = LearningCurves(
-        method=tuple(methods.tolist()), n=n.astype(np.float64), H=np.full(n.size, of.H), J=J + rng.normal(0.0, se), se=se
+        method=tuple(methods.tolist()),
+        n=n.astype(np.float64),
+        H=np.full(n.size, of.H),
+        J=J + rng.normal(0.0, se),
+        se=se,
     )
     question = dataclasses.replace(of.question, log_policies=None, log_verifiers=None, curves=shown)
     return dataclasses.replace(of, kind="curves", question=question, settings={**of.settings, "reach": reach})
