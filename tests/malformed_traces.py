@@ -154,8 +154,8 @@ CASES: Mapping[str, Case] = {
     "JSON nested too deeply": (_bytes("t.jsonl", b"[" * 200_000), Refused(("line 1 is no JSON",))),
     "one JSON document": (_bytes("t.jsonl", b'[\n {"problem_id": 1, "correct": 1}\n]\n'), Refused(("line 1",))),
     "keys that come late": (
-        _jsonl({"problem_id": 1, "correct": 1}, {"problem_id": 1, "correct": 0, "tokens": 4}),
-        Read(2, ("tokens missing",)),
+        _jsonl(*({"problem_id": 1, "correct": 0} | more for more in ({}, {"tokens": 4}, {}))),
+        Read(3, ("tokens missing",)),
     ),
     # labels
     "NaN labels": (
@@ -241,7 +241,7 @@ CASES: Mapping[str, Case] = {
         Read(1, ("few samples",), ("counted in the text",)),
     ),
     "an empty text": (
-        _jsonl({"problem_id": 1, "correct": 1, "text": ""}, {"problem_id": 1, "correct": 1, "text": "so it is 7"}),
+        _jsonl({"problem_id": 1, "correct": 1, "text": " "}, {"problem_id": 1, "correct": 1, "text": "so it is 7"}),
         Read(2, ("tokens missing",)),
     ),
     "the reference for an answer": (
@@ -293,6 +293,16 @@ CASES: Mapping[str, Case] = {
     "a log without a metric": (
         _jsonl({"doc_id": 1, "resps": [["a"]], "filtered_resps": ["a"], "metrics": [{"x": 1}]}),
         Refused(("without exact_match",)),
+    ),
+    "a log of two filters": (
+        _jsonl(
+            *(
+                {"doc_id": d, "resps": [["a"]], "filtered_resps": ["a"], "filter": f, "exact_match": float(3 * d)}
+                for d in (0, 1)
+                for f in ("strict", "flexible")
+            )
+        ),
+        Refused(("row 3", "correct = 3")),
     ),
     "a log of fractions": (
         _jsonl({"doc_id": 1, "resps": [["a"]], "filtered_resps": ["a"], "exact_match": 0.25}),

@@ -66,6 +66,6 @@ def _ones(rewards: Sequence[Any], place: str) -> int:
         bad = next(r for r in rewards if not (isinstance(r, int | float) and r in (0, 1)))
         raise TraceError(f"{place}: step_rewards holds {brief(bad)}, expected 0s and then 1s")
     ones = int(sum(rewards))
-    if ones and not all(rewards[len(rewards) - ones :]):
+    if not all(rewards[len(rewards) - ones :]):
         raise TraceError(f"{place}: step_rewards fall from 1 to 0, expected 0s and then 1s")
     return ones

@@ -134,7 +134,24 @@ def test_subsets_are_drawn_where_there_are_too_many() -> None:
     exact /= math.comb(40, 16)
     assert "1024 random subsets" in point.note
     assert point.value.estimate == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 2048))
+    assert point.value.method != "no spread seen"  # equal problems, but subsets of their own
     assert point.value != at(curves(traces, H, 1, counts=[16]), "majority vote", 16).value
+
+
+def test_sums_of_scores_tie_up_to_rounding() -> None:
+    """0.1 + 0.2 is as heavy as 0.3."""
+    traces = made([0, 0, 0], correct=[1, 1, 0], answer=["a", "a", "b"], score=[0.1, 0.2, 0.3])
+    assert at(curves(traces, H, 0, counts=[3]), "score-weighted vote", 3).value.estimate == 0.5
+
+
+def test_traces_without_a_score_are_no_samples_where_scores_pick() -> None:
+    """Two of three are scored: the pair of them is the only subset, and there is none of three."""
+    traces = made([0, 0, 0], correct=[1, 0, 1], score=[0.2, 0.3, math.nan])
+    assert best_of_n_values(traces, H, 2, "score")[1].tolist() == [0.0]
+    assert best_of_n_values(traces, H, 3, "score")[1].size == 0
+    points = curves(traces, H, 0, counts=[2, 3])
+    assert [p.N for p in points if p.method == "best-of-N (score)" and p.unit == "tokens"] == [2]
+    assert "1 labelled traces without a score are no samples where scores pick" in curve_notes(traces, H)
 
 
 def test_problems_are_sorted_and_those_with_fewer_samples_are_left_out() -> None:
@@ -207,7 +224,13 @@ def test_cut_off_traces_span_both_extremes() -> None:
     assert known.note == ""
     assert known.value.estimate == 0.25
     pairs = {(0, 1): 0.5, (0, 2): 0.5, (0, 3): 1.0, (1, 2): 0.0, (1, 3): 0.0, (2, 3): 0.0}
-    assert at(curves(traces, H, 0), "majority vote", 2).value.estimate == pytest.approx(sum(pairs.values()) / 6)
+    votes = curves(traces, H, 0)
+    assert at(votes, "majority vote", 1).value.estimate == 0.25
+    assert at(votes, "majority vote", 2).value.estimate == pytest.approx(sum(pairs.values()) / 6)
+    lost = dataclasses.replace(traces, tokens=np.where(cut, math.nan, 4.0))
+    failed, solved = (version.returns(H)[cut] for version in lost.extremes(H))
+    assert set(failed) == {0.0}
+    assert set(solved) == {float(H)}
 
 
 def test_traces_over_budget_are_not_right() -> None:
@@ -223,8 +246,8 @@ def test_scores_that_are_no_probabilities_weigh_as_what_they_predict() -> None:
     """Logits vote as well as the probabilities they stand for: a vote of raw negative scores would elect the worst."""
     rng = np.random.default_rng(0)
     problem = np.repeat(np.arange(200), 5)
-    correct = (rng.random(1000) < 0.4).astype(float)
-    logit = np.where(correct == 1.0, -1.0, -4.0) + rng.normal(size=1000)
+    correct = (rng.random(1000) < 0.6).astype(float)
+    logit = np.where(correct == 1.0, -3.0, -4.0) + 0.3 * rng.normal(size=1000)
     answer = np.where(correct == 1.0, "a", "b")
     points = curves(made(problem, correct=correct, score=logit, answer=answer), H, 0)
     assert at(points, "score-weighted vote", 4).value.low > at(points, "majority vote", 4).value.high

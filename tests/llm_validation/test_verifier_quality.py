@@ -179,6 +179,12 @@ def test_logits_become_the_probabilities_behind_them() -> None:
     )
 
 
+def test_every_problem_weighs_the_same_in_the_fit() -> None:
+    """Ninety wrong traces of one problem and a right one of another, of one score: one half."""
+    traces = made([0] * 90 + [1, 2], score=[5.0] * 92, correct=[0] * 90 + [1, 0])
+    assert probabilities(traces, 0).values[-1] == pytest.approx(0.5)
+
+
 def test_one_problem_fits_no_probabilities() -> None:
     """Nothing else to fit on: unknown, not made up; order is still known."""
     found = judged(made([0, 0], score=[-2, 5], correct=[0, 1]))
@@ -213,7 +219,7 @@ def test_over_optimisation_is_seen_where_it_is() -> None:
 
 def test_a_peak_of_noise_is_not_called_over_optimisation() -> None:
     """Scores that mean nothing: over 200 repeats a loss is claimed in at most 2.5%, within 4 standard errors."""
-    claimed = 0
+    claimed, losses = 0, []
     for seed in range(200):
         rng = np.random.default_rng([seed, 1])
         problem = np.repeat(np.arange(40), 16)
@@ -221,7 +227,9 @@ def test_a_peak_of_noise_is_not_called_over_optimisation() -> None:
         found = judged(made(problem, correct=correct, score=rng.random(640)), seed=seed).over_optimisation
         assert found is not None
         claimed += found.is_seen
+        losses += [] if found.loss is None else [found.loss.estimate]
     assert claimed / 200 <= 0.025 + 4 * math.sqrt(0.025 * 0.975 / 200)
+    assert abs(np.mean(losses)) <= 4 * np.std(losses) / math.sqrt(len(losses))  # not chosen for being large
 
 
 def test_too_few_problems_tell_nothing_of_over_optimisation() -> None:
@@ -250,11 +258,13 @@ def test_what_has_no_score_or_no_return_is_left_out_and_told() -> None:
     """No scores, nothing to say; some scores, those; a trace cut off below the budget is of unknown return."""
     assert verifier_quality(made([0, 1]), H, 0) is None
     traces = made(
-        [0, 0, 1, 1], score=[0.5, math.nan, 0.5, 0.5], correct=[1, 1, 0, 0], truncated=[False, False, True, True],
-        tokens=[1, 1, 3, H],
+        [0, 0, 1, 1], score=[0.5, math.nan, 0.5, 0.5], correct=[1, 1, 0, math.nan], tokens=[1, 1, 3, H],
+        truncated=[False, False, True, True],
     )  # fmt: skip
     found = judged(traces)
     assert (found.traces, found.problems) == (2, 2)
+    assert found.brier.estimate == 0.25
+    assert [b.right for b in found.bins] == [0.5]
     assert "1 traces of known return have no score and are left out" in found.notes
     assert "1 scored traces are of unknown return and are left out" in found.notes
 
