@@ -52,7 +52,7 @@ Ints = NDArray[np.int64]
 _ENOUGH = 80
 #: Work on the votes of one N, problems x subsets x (draws + answers): up to it all subsets are taken where they are
 #: enumerated, or drawn ones up to so many a problem, but at least a few.
-_WORK, _MOST, _LEAST = 2**23, 1024, 16
+_WORK, _MOST, _LEAST = 2**22, 1024, 16
 #: Entries (problems x subsets x draws or answers) worked on at once.
 _CHUNK = 2**22
 
