@@ -12,8 +12,8 @@ VF       traces of the clone itself               the expert's value :math:`\pm`
 
 The expert is outside (its traces are given) or the best one of the ball of radius kappa around the base, whose value is
 at most :math:`E_x\mu_x+\sqrt\kappa\,\sigma_x` (``chi2-expert``) and at least that of the base. For any
-:math:`\lambda>0`, :math:`\sigma_x\le(\sigma_x^2/\lambda+\lambda)/2`, so that the unbiased variances give an upper bound
-on it whose terms are independent over problems.
+:math:`\lambda>0`, :math:`\sigma_x\le(\sigma_x^2/\lambda+\lambda)/2`: with :math:`\lambda_x` from one half of a
+problem's samples and the unbiased variance of the other half this bounds it from above in expectation, term by term.
 
 The difference of values without the bands is a mean over problems, paired where both sides have the same ones; its
 interval is the studentised bootstrap's. Bands are added outside of it. Traces of unknown return (cut off below the
@@ -149,15 +149,42 @@ def _best(traces: Traces, horizon: int, N: int, by: Literal["oracle", "score"]) 
     return _Side(tuple(traces.problems[i] for i in numbers), values)
 
 
+#: Least scale of sigma_x, as a share of the mean variance.
+_LEAST_SCALE = 0.3
+
+
 def _ball_expert(traces: Traces, horizon: int, kappa: float) -> _Side:
-    """Per problem an upper bound, in expectation, on the value of the best expert of the ball."""
+    """Per problem an upper bound, in expectation, on the value of the best expert of the ball.
+
+    lambda_x comes from one half of a problem's samples, sigma_x^2 from the other, and the other way round.
+    """
     side, found = _means(traces, horizon)
-    known = found.known_spread
-    variance = found.variance[known]
-    scale = math.sqrt(float(variance.mean())) if known.any() else 0.0
-    gain = math.sqrt(kappa) * 0.5 * (variance / scale + scale) if scale > 0.0 else np.zeros(int(known.sum()))
+    halves = _halves(traces, horizon)
+    known = found.known_spread & np.logical_and(*(np.isin(found.problem, half.problem) for half in halves))
+    if not known.any():
+        return _Side((), np.zeros(0))
+    spread = float(found.variance[found.known_spread].mean())
+    gain = np.zeros(int(known.sum()))
+    first, second = (half.variance[np.isin(half.problem, found.problem[known])] for half in halves)
+    for one, other in ((first, second), (second, first)) if spread > 0.0 else ():
+        scale = np.sqrt(one + _LEAST_SCALE * spread)
+        gain += math.sqrt(kappa) * 0.25 * (other / scale + scale)
     names = tuple(name for name, usable in zip(side.names, known, strict=True) if usable)
     return _Side(names, found.mean[known] + gain)
+
+
+def _halves(traces: Traces, horizon: int) -> list[Moments]:
+    """Moments of the even and of the odd samples of each problem that has two of each at least."""
+    returns = traces.returns(horizon)
+    known = np.flatnonzero(np.isfinite(returns))
+    order = known[np.argsort(traces.problem[known], kind="stable")]
+    _, start, count = np.unique(traces.problem[order], return_index=True, return_counts=True)
+    place = np.arange(order.size) - np.repeat(start, count)
+    enough = np.repeat(count >= 4, count)
+    return [
+        problem_moments(traces.problem[mine], returns[mine])
+        for mine in (order[enough & (place % 2 == parity)] for parity in (0, 1))
+    ]
 
 
 def _difference(first: _Side, second: _Side, horizon: int, level: float, seed: int) -> Interval:
