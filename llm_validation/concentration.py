@@ -245,13 +245,16 @@ class _Band:
             np.cumsum(lengths * high, axis=1, out=above[:, 1:])
         return cls(edges, low, high, under, over)
 
+    def at(self, table: Floats, place: Ints) -> Floats:
+        """The entry ``place`` (x,) of each row of a table (x, m + 2)."""
+        return np.asarray(table.reshape(-1)[np.arange(place.size) * table.shape[1] + place])
+
     def interval(self, place: Floats) -> Ints:
         """Number of the interval that holds ``place`` (x,)."""
         first, last = np.zeros(place.size, dtype=np.int64), np.full(place.size, self.low.size - 1)
-        row = np.arange(place.size)
         for _ in range(int(self.low.size).bit_length()):
             middle = (first + last + 1) // 2
-            past = self.edges[row, middle] <= place
+            past = self.at(self.edges, middle) <= place
             first, last = np.where(past, middle, first), np.where(past, last, np.maximum(middle - 1, first))
         return first
 
@@ -260,27 +263,28 @@ class _Band:
 
         All are (x,); ``cap`` are numbers of edges.
         """
-        row, last = np.arange(turn.size), self.low.size
+        last = self.low.size
         i = self.interval(turn)
         met = np.maximum(np.searchsorted(-self.high, -share), cap)  # first interval whose u is at most the share
-        place, flat = self.edges[row, cap], self.edges[row, met]
-        begins = np.maximum(turn, place)
-        j = np.where(turn < place, np.minimum(cap, last - 1), i)
+        place, flat, start = self.at(self.edges, cap), self.at(self.edges, met), self.at(self.edges, i)
+        free, capped = turn < place, np.maximum(turn, place) < flat
+        j = np.where(free, np.minimum(cap, last - 1), i)
+        before, begins = self.at(self.edges, j), np.maximum(turn, place)
+        low, high, above = self.low[i], self.high[i], self.high[j]
         parts = []
         for power in (1, 2):
             under, over = self.under[power - 1], self.over[power - 1]
-            at, end, start = turn**power, flat**power, begins**power
-            into = at - self.edges[row, i] ** power
-            before = under[row, i] + self.low[i] * into
-            free = np.where(turn < place, over[row, cap] - over[row, i] - self.high[i] * into, 0.0)
-            rest = over[row, j] + self.high[j] * (start - self.edges[row, j] ** power)
-            capped = np.where(begins < flat, share * (end - start) + over[:, -1] - over[row, met], over[:, -1] - rest)
-            parts.append(before + free + capped)
+            into, at_j, end = turn**power - start**power, self.at(over, j), over[:, -1]
+            first = self.at(under, i) + low * into
+            second = np.where(free, self.at(over, cap) - self.at(over, i) - high * into, 0.0)
+            flat_part = share * (flat**power - begins**power) + end - self.at(over, met)
+            rest = end - at_j - above * (begins**power - before**power)
+            parts.append(first + second + np.where(capped, flat_part, rest))
         return parts[0], parts[1]
 
 
 #: Improvements of (a, lambda) for one cap, and halvings between two levels of the share.
-_SWEEPS, _HALVINGS = 3, 4
+_SWEEPS, _HALVINGS = 2, 3
 
 
 def _least_share(law: _Band, levels: Floats, epsilon: float, mean: Floats, sd: Floats) -> Floats:

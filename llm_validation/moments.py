@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -151,10 +151,8 @@ def _resampled(values: Floats, mean: float, se: float, seed: int, tail: float) -
     if size <= _KEPT:
         sums = _draws(size, seed) @ columns
     else:
-        rng, step = np.random.default_rng([seed, 0xB007]), max(1, _CHUNK // size)
-        sums = np.concatenate(
-            [_counts(rng, size, min(step, RESAMPLES - done)) @ columns for done in range(0, RESAMPLES, step)]
-        )
+        rng = np.random.default_rng([seed, 0xB007])
+        sums = np.concatenate([weights @ part for weights, part in _large_draws(rng, columns)])
     first, second = sums.T
     spread = np.sqrt(np.maximum(second - first**2 / size, 0.0) / (size - 1.0))
     usable = spread > 1e-7 / math.sqrt(size)  # less would be the rounding of resamples of one value
@@ -163,14 +161,28 @@ def _resampled(values: Floats, mean: float, se: float, seed: int, tail: float) -
 
 
 @lru_cache(maxsize=8)
-def _draws(size: int, seed: int) -> NDArray[np.float64]:
+def _draws(size: int, seed: int) -> Floats:
     """How often each of ``size`` values is in each resample, (RESAMPLES, size): the same for all that is estimated."""
     return _counts(np.random.default_rng([seed, 0xB007]), size, RESAMPLES)
 
 
-def _counts(rng: np.random.Generator, size: int, resamples: int) -> NDArray[np.float64]:
+def _counts(rng: np.random.Generator, size: int, resamples: int) -> Floats:
     drawn = rng.integers(0, size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
     return np.bincount(drawn.reshape(-1), minlength=resamples * size).reshape(resamples, size).astype(np.float64)
+
+
+def _large_draws(rng: np.random.Generator, columns: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Resamples in pieces, each with the rows (., 2) that it counts: equal ones are drawn together if many."""
+    size = len(columns)
+    first, index, counts = np.unique(columns[:, 0], return_index=True, return_counts=True)
+    together = 4 * first.size <= size
+    step = max(1, _CHUNK // (first.size if together else size))
+    for done in range(0, RESAMPLES, step):
+        number = min(step, RESAMPLES - done)
+        if together:
+            yield rng.multinomial(size, counts / size, size=number).astype(np.float64), columns[index]
+        else:
+            yield _counts(rng, size, number), columns
 
 
 def moments(found: Moments, horizon: int, seed: int, level: float = 0.95) -> dict[str, Interval]:
