@@ -33,7 +33,7 @@ from llm_validation.learning_curves import LearningCurves
 from llm_validation.moments import Interval, Moments, moments, problem_moments
 from llm_validation.quality import quality
 from llm_validation.reach import reach
-from llm_validation.test_time import curves
+from llm_validation.test_time import curve_notes, curves
 from llm_validation.traces import Group, TraceError, Traces
 from llm_validation.verifier_quality import verifier_quality
 

@@ -47,7 +47,6 @@ __all__ = [
     "bounds_and_measurements",
     "from_curves",
     "sampled",
-    "scenarios",
     "value_bands",
 ]
 
@@ -120,23 +119,6 @@ class _Side:
 
     names: tuple[str, ...]
     values: Floats
-
-
-def scenarios(traces: Traces, horizon: int) -> list[Traces]:
-    """The traces, or two versions where some are cut off below the budget: these failed, these solved at once."""
-    unknown = traces.truncated & (traces.correct != 1.0) & ~(traces.tokens >= horizon)
-    if not unknown.any():
-        return [traces]
-    spent = np.where(np.isfinite(traces.tokens), traces.tokens + 1.0, 1.0)
-    ended = traces.truncated & ~unknown
-    failed = dataclasses.replace(traces, correct=np.where(unknown, 0.0, traces.correct), truncated=ended)
-    solved = dataclasses.replace(
-        traces,
-        correct=np.where(unknown, 1.0, traces.correct),
-        tokens=np.where(unknown, spent, traces.tokens) if traces.has_tokens else traces.tokens,
-        truncated=ended,
-    )
-    return [failed, solved]
 
 
 def _means(traces: Traces, horizon: int) -> tuple[_Side, Moments]:
@@ -226,8 +208,8 @@ def _candidates(N: int) -> list[int]:
 def sampled(base: Traces, horizon: int, question: Question, level: float) -> Sampled | None:
     """Contrasts of best-of-N' with the expert or clone, at ``level`` together; None where no problem has N draws."""
     other = question.cloned or question.expert
-    bases = scenarios(base, horizon)
-    others = [_means(version, horizon)[0] for version in scenarios(other, horizon)] if other is not None else []
+    bases = base.extremes(horizon)
+    others = [_means(version, horizon)[0] for version in other.extremes(horizon)] if other is not None else []
     experts = others or [_ball_expert(version, horizon, question.kappa) for version in bases]
     experts = [side for side in experts if side.values.size >= 2]
 
@@ -252,7 +234,7 @@ def _sd_of_expert(bases: Sequence[Traces], horizon: int, question: Question, lev
     """Root mean square sd of VF's expert, its upper confidence bound, tokens."""
     if question.cloned is not None:
         return 0.0
-    versions = scenarios(question.expert, horizon) if question.expert is not None else bases
+    versions = question.expert.extremes(horizon) if question.expert is not None else bases
     top = 0.0
     for version in versions:
         found = _means(version, horizon)[1]
@@ -342,7 +324,7 @@ def value_bands(base: Traces, found: Sampled, question: Question, ns: Sequence[i
     Where a class size is not known its band is all of [0, H]. The upper end of VB is best-of-N with the true return.
     """
     H, seed, level = found.horizon, question.seed, question.level
-    bases = scenarios(base, H)
+    bases = base.extremes(H)
     draws = [
         (c.N, _widest([_interval(_best(version, H, c.N, "oracle"), H, level, seed) for version in bases]))
         for c in found.contrasts
@@ -368,7 +350,7 @@ def _expert_interval(bases: Sequence[Traces], horizon: int, question: Question) 
     """The value of VF's expert (or clone); of the ball's, from the base's value to the bound on it."""
     level, seed, other = question.level, question.seed, question.cloned or question.expert
     if other is not None:
-        versions = scenarios(other, horizon)
+        versions = other.extremes(horizon)
         return _widest([_interval(_means(version, horizon)[0], horizon, level, seed) for version in versions])
     low = _widest([_interval(_means(version, horizon)[0], horizon, level, seed) for version in bases])
     tops = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llm_validation.decision import Anticoncentrated, decide
-from llm_validation.evidence import Question, bounds_and_measurements, sampled, scenarios, value_bands
+from llm_validation.evidence import Question, bounds_and_measurements, sampled, value_bands
 from llm_validation.learning_curves import LearningCurves
 from llm_validation.traces import Group, Traces
 
@@ -138,7 +138,7 @@ def test_cut_off_traces_are_tried_both_ways() -> None:
         tokens=np.array([23.0, 20.0, 32.0]),
         truncated=np.array([False, True, True]),
     )
-    failed, solved = (version.returns(H) for version in scenarios(traces, H))
+    failed, solved = (version.returns(H) for version in traces.extremes(H))
     assert failed.tolist() == [10.0, 0.0, 0.0]
     assert solved.tolist() == [10.0, 12.0, 0.0]
 
