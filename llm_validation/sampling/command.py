@@ -20,6 +20,7 @@ from llm_validation.sampling.models import Source, find_model
 from llm_validation.sampling.problems import Problem, make_problems
 from llm_validation.sampling.prompts import MOST_SHOTS, STOP, prompt, shot_questions
 from llm_validation.sampling.table import COLUMNS, as_table, summary, trace_row
+from llm_validation.usage import shown
 from sim.store import Output
 
 if TYPE_CHECKING:
@@ -167,19 +168,19 @@ class _Run:
                 rate = self.tokens / self.seconds
                 bar.update(task, advance=len(batch), description=f"traces ({rate:.0f} tokens/s)")
 
-    def finish(self, shown: Callable[[Mapping[str, Any]], None]) -> int:
+    def finish(self, say: Callable[[Mapping[str, Any]], None]) -> int:
         """Sample, write the table and the manifest; return the exit code."""
         import pyarrow as pa
 
         self.sample()
         table = pa.concat_tables([self.done[batch] for batch in self.plan.batches()])
         self.output.write_table("traces.parquet", table)
-        found = summary(table, self.plan.seed)
+        found = _plain(summary(table, self.plan.seed))
         facts = {"tokens": self.tokens, "seconds": round(self.seconds, 3), "threads": _threads()}
         if not self.tokens:  # nothing was sampled now: keep what the run that sampled last says
             facts = self.output.manifest.get("sampling", facts)
         self.output.finish("failed cells" if found["failed"] else "done", sampling=facts, summary=found)
-        shown({**found, "sampling": facts, "table": str(self.output.path / "traces.parquet")})
+        say({**found, "sampling": facts, "table": str(self.output.path / "traces.parquet")})
         return 3 if found["failed"] else 0
 
 
@@ -194,10 +195,9 @@ def _threads() -> int | None:
 def _print_table(found: Mapping[str, Any]) -> None:
     print(f"{'level':14} {'problems':>8} {'pass rate, 95%':>22} {'never':>6} {'always':>6}  quartiles")
     for level, row in [*found["levels"].items(), ("all", found["all"])]:
-        rate = row["pass_rate"]
         spread = " ".join(f"{q:.2f}" for q in row["quartiles"] or ())
-        shown = f"{rate['estimate']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
-        print(f"{level:14} {row['problems']:>8} {shown:>22} {row['never']:>6} {row['always']:>6}  {spread}")
+        rate = shown(row["pass_rate"], ".3f")
+        print(f"{level:14} {row['problems']:>8} {rate:>22} {row['never']:>6} {row['always']:>6}  {spread}")
     facts, mean = found["sampling"], found["mean_tokens"]
     print(
         f"traces: {found['traces']}   failed: {found['failed']}   cut off: {found['truncated']}   "
@@ -207,7 +207,7 @@ def _print_table(found: Mapping[str, Any]) -> None:
 
 
 def _print_json(found: Mapping[str, Any]) -> None:
-    print(json.dumps(_plain(found), allow_nan=False))
+    print(json.dumps(found, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -554,6 +554,15 @@ def test_failed_traces_are_kept_apart_and_tried_again(
     assert rows(tmp_path / "out") == found
 
 
+def test_a_run_in_which_all_fail_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No pass rate, every trace failed, exit 3; the manifest says the same."""
+    assert run(write_model(tmp_path / "broken", broken="Q"), tmp_path / "out") == 3
+    assert "failed: 28" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["status"] == "failed cells"
+    assert (manifest["summary"]["failed"], manifest["summary"]["all"]["pass_rate"]["estimate"]) == (28, None)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
