@@ -49,7 +49,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Margins at which c is bounded, the c that is asked for, and the level of a problem's bounds.
-EPSILONS, C0, PER_PROBLEM = (0.25, 0.5, 1.0, 1.5, 2.0), 0.05, 0.01
+EPSILONS, C0, PER_PROBLEM = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5), 0.05, 0.01
 #: Entries (problems x samples) worked on at once.
 _CHUNK = 2_000_000
 
@@ -140,9 +140,7 @@ def optimum_of_samples(rows: Floats, kappa: float) -> Floats:
     off = np.where(usable, np.maximum(np.maximum(below - threshold, threshold - least), 0.0), np.inf)
     chosen = off.argmin(axis=1)[:, None]
     value = first + depth * np.where(usable, room, 0.0)
-    found = np.take_along_axis(value, chosen, axis=1)[:, 0] + rows[:, -1]
-    at_top = (rows == rows[:, -1:]).mean(axis=1)
-    return np.where(at_top * (1.0 + kappa) >= 1.0 - 1e-12, rows[:, -1], found)
+    return np.asarray(np.take_along_axis(value, chosen, axis=1)[:, 0] + rows[:, -1])
 
 
 def _tables(problem: Ints, returns: Floats) -> Iterator[tuple[Ints, Floats]]:
@@ -189,10 +187,17 @@ def _columns(problem: Ints, returns: Floats, binary: bool, kappas: Sequence[floa
     return _Columns(mean, variance, optimum, top_low, top_high, top_share)
 
 
-def reach(traces: Traces, horizon: int, seed: int, kappas: Sequence[float] = (0.25, 1.0, 4.0)) -> Reach | None:
+def reach(
+    traces: Traces,
+    horizon: int,
+    seed: int,
+    kappas: Sequence[float] = (0.25, 1.0, 4.0),
+    bounds: Concentration | None = None,
+) -> Reach | None:
     """What lies within reach of one run at budget ``horizon``; None if no problem has two traces of known return.
 
-    Traces of unknown return are left out. Raises ``ValueError`` unless every kappa is positive.
+    Traces of unknown return are left out. ``bounds`` are those of c at level 0.01 a problem, if they are at hand; their
+    epsilons, in increasing order, are the margins. Raises ``ValueError`` unless every kappa is positive.
     """
     if not all(0.0 < kappa < math.inf for kappa in kappas):
         raise ValueError(f"kappas = {tuple(kappas)}: expected positive numbers")
@@ -202,11 +207,12 @@ def reach(traces: Traces, horizon: int, seed: int, kappas: Sequence[float] = (0.
     found = _columns(problem, returns, horizon == 1, kappas) if problem.size else None
     if found is None or not np.isfinite(found.variance).any():
         return None
-    bounds = concentration(problem, returns, horizon, np.array(EPSILONS), PER_PROBLEM)
+    if bounds is None:
+        bounds = concentration(problem, returns, horizon, np.array(EPSILONS), PER_PROBLEM)
     least = np.minimum.accumulate(least_concentration(bounds))  # c decreases in epsilon
-    met = [e for e, low in zip(EPSILONS, least.tolist(), strict=True) if low >= C0]
+    met = [e for e, low in zip(bounds.epsilon.tolist(), least.tolist(), strict=True) if low >= C0]
     balls = tuple(_ball(found, i, kappa, float(horizon), seed) for i, kappa in enumerate(kappas))
-    margins = tuple(_margin(bounds, row, seed) for row in range(len(EPSILONS)))
+    margins = tuple(_margin(bounds, row, seed) for row in range(bounds.epsilon.size))
     return Reach(horizon, int(found.mean.size), C0, balls, margins, max(met, default=None), _best_seen(found))
 
 
@@ -239,7 +245,7 @@ def _margin(bounds: Concentration, row: int, seed: int) -> Margin:
     allowed = PER_PROBLEM / max(float(varies.mean()), 1e-300) if varies.size else 1.0
     low = bounds.low[: row + 1, varies].min(axis=0)
     plug_in, high = bounds.plug_in[row, varies], bounds.high[row, varies]
-    return Margin(EPSILONS[row], _share(plug_in >= C0, low >= C0, high >= C0, allowed, seed))
+    return Margin(float(bounds.epsilon[row]), _share(plug_in >= C0, low >= C0, high >= C0, allowed, seed))
 
 
 def _best_seen(found: _Columns) -> BestSeen:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_validation.reach import C0, best_of_divergence, best_within, optimum_of_samples, reach
+from llm_validation.concentration import concentration
+from llm_validation.reach import C0, Margin, best_of_divergence, best_within, optimum_of_samples, reach
 from llm_validation.traces import Group, Traces
 from llm_validation.trials.population import pool
 from theory.chi2_ball import chi2_divergence, optimal_expert
@@ -162,6 +163,11 @@ def test_a_margin_is_certified_where_all_problems_are_wide() -> None:
     shares = {margin.epsilon: margin.share for margin in found.margins}
     assert shares[0.5].low > 0.9
     assert shares[1.5].low == 0.0
+    given = concentration(traces.problem, returns.reshape(-1) / 16, 1, np.array([0.5, 2.0]), 0.01)
+    again = reach(traces, 16, 0, bounds=given)
+    assert again is not None
+    assert [margin.epsilon for margin in again.margins] == [0.5, 2.0]
+    assert (again.certified, again.margins[0]) == (0.5, Margin(0.5, shares[0.5]))
     returns[0] = 16
     returns[0, :2] = 0
     narrow = reach(with_returns(np.repeat(np.arange(50), 300), returns.reshape(-1), 16), 16, 0)
@@ -180,3 +186,13 @@ def test_there_is_none_without_pairs_and_kappa_is_positive() -> None:
     plain = json.loads(json.dumps(found.as_dict()))
     assert plain["balls"][0]["value"]["low"] <= plain["balls"][0]["value"]["estimate"]
     assert plain["problems"] == 2
+
+
+def test_a_share_may_be_off_by_the_bounds_that_fail() -> None:
+    """All 400 problems are certified: the interval of their share ends at 1% below what resampling gives."""
+    returns = np.tile([0, 8], (400, 100))
+    found = reach(with_returns(np.repeat(np.arange(400), 200), returns.reshape(-1), 8), 8, 0, (1.0,))
+    assert found is not None
+    share = found.margins[0].share
+    assert share.estimate == share.high == 1.0
+    assert share.low == pytest.approx(0.05 ** (1 / 400) - 0.01, abs=1e-9)
