@@ -227,7 +227,7 @@ def test_the_fit_is_the_least_squares_fit(nu: float | None) -> None:
     """Noisy curves near every bound: chi^2 is that of scipy's bounded least squares from the best of its starts."""
     rng, n = np.random.default_rng(1), doubling(8, 7)
     x = n / n[-1]
-    for top, a, noise in ((60, 30, 1.0), (99.5, 30, 2.0), (50, 0, 1.0), (80, -10, 1.0), (1.0, 0, 1.0)):
+    for top, a, noise in ((60, 30, 1.0), (99.5, 30, 2.0), (50, 0, 1.0), (80, -10, 1.0), (1.0, 0, 1.0), (112, 110, 1.0)):
         curve = Curve(
             n, top - a * (n / 8) ** -0.5 + rng.normal(size=7) * noise, rng.uniform(0.5, 2, 7), math.inf, 100.0
         )
@@ -294,6 +294,27 @@ def test_the_larger_half_judges_the_law() -> None:
     assert "nu = 0.5" in found.reasons[0]
 
 
+def test_the_last_point_alone_can_refuse() -> None:
+    """A second threshold that begins at the last n, where the larger half as a whole is still within its errors."""
+    J = np.array([24.6, 34.4, 40.4, 44.1, 46.5, 48.1, 49.8, 53.3, 58.5])
+    reason = reject(Curve(doubling(8, 9), J, np.full(9, 2.0), math.inf, 100.0), 0.5, np.random.default_rng(0))
+    assert reason is not None
+    assert reason.endswith("above the law through the others: the curve may be steepening")
+    J[-1] = 51.0
+    assert reject(Curve(doubling(8, 9), J, np.full(9, 2.0), math.inf, 100.0), 0.5, np.random.default_rng(0)) is None
+
+
+def test_a_curve_that_stopped_rising_stays_within() -> None:
+    """No power law reaches its limit: where the last step does not rise the mean of the last two points is inside."""
+    J = np.array([50.2, 81.6, 95.0, 95.0, 95.0, 95.0, 95.0, 95.0])
+    found = forecast(
+        Curve(doubling(8, 8), J, np.full(8, 1.0), math.inf, 100.0), 1.0, 4096.0, 0.95, np.random.default_rng(0)
+    )
+    assert found.low == pytest.approx(95.0 - 1.959964 / math.sqrt(2), abs=0.3)
+    assert found.low <= 95.0 - 1.95 / math.sqrt(2)
+    assert found.high >= 95.0 + 1.95 / math.sqrt(2)
+
+
 def random_curve(kind: str, rng: np.random.Generator) -> Law:
     """A true curve of one kind on n >= 8: where a threshold lies is random, within the data and beyond."""
     top = float(rng.uniform(20, 100))
@@ -350,7 +371,7 @@ def test_errors_from_few_seeds_widen_the_prediction() -> None:
     n = doubling(16, 8)
     J = 80 - 150 / np.sqrt(n)
     known, few = (
-        forecast(Curve(n, J, np.full(8, 0.3), freedom, 100.0), 0.5, 8192.0, 0.95, np.random.default_rng(0))
+        forecast(Curve(n, J, np.full(8, 0.1), freedom, 100.0), 0.5, 8192.0, 0.95, np.random.default_rng(0))
         for freedom in (math.inf, 4.0)
     )
     assert few.high - few.low > 1.2 * (known.high - known.low)
@@ -372,6 +393,9 @@ def test_a_crossover_is_where_the_sign_is_certain_on_both_sides() -> None:
     assert sharp is not None
     assert (sharp.n_low, sharp.n_high) == (20.0, 40.0)
     assert crossover(curves(n, J, 10.0), H) is None
+    doubtful = {"VF": J["VF"], "VB": np.array([50 - 2.4 * math.sqrt(2), 50.0, 50.0, 50.0, 80.0])}
+    assert crossover(curves(n, doubtful, 1.0), H) is None
+    assert crossover(curves(n, doubtful, 0.9), H) is not None
     assert crossover(curves(n, {"VF": J["VF"]}, 1.0), H) is None
     back = crossover(curves(n, {"VB": J["VF"], "VF": J["VB"]}, 0.02), H)
     assert back is not None
