@@ -387,3 +387,26 @@ def test_a_number_that_no_repeat_has_is_none(tmp_path: Path, capsys: pytest.Capt
     assert least[0]["least_repeats"] == 60 - unseen.sum()
     _, none = coverage(pool("wide"), 2, 2, {name: values[unseen] for name, values in found.items()})
     assert math.isnan(none[0]["least_coverage"])
+
+
+def test_the_page_repeats_the_stored_tables() -> None:
+    """Every row of coverage and of c in docs/trials.md is one of the tables, and nothing was violated in that run."""
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    stored, page = docs / "data" / "trials" / "coverage", (docs / "trials.md").read_text()
+    manifest, summary = (json.loads((stored / f"{name}.json").read_text()) for name in ("manifest", "summary"))
+    assert (manifest["status"], summary["violations"]) == ("done", [])
+    assert manifest["commit"]
+    assert "dirty" not in manifest["commit"]
+    asked = {**Coverage().as_dict(), "pools": list(POOLS), "epsilon": list(EPSILONS), "level": trials.LEVEL}
+    assert manifest["config"] == {"trial": "coverage", **asked}
+    names = {"mu": "μ", "sigma2": "σ²"}
+    for row in pq.read_table(stored / "means.parquet").to_pylist():
+        place = f"| {row['pool']} | {row['samples']} | {names[row['quantity']]} |"
+        assert f"{place} {row['coverage']:.4f} ± {row['coverage_se']:.4f} | {row['width_ratio']:.3f} ±" in page
+    for row in pq.read_table(stored / "concentration.parquet").to_pylist():
+        place = f"| {row['pool']} | {row['samples']} | {row['epsilon']:g} |"
+        least = f"{row['least_true']:.3f} | {row['least_low']:.3f} | {row['least_coverage']:.4f}"
+        assert f"{place} {least} | {row['least_positive']:.4f} | {row['plug_in_bias']:+.4f} ±" in page
+        assert (
+            f"{place} {row['quantile_true']:.3f} | {row['quantile_low']:.3f} | {row['quantile_coverage']:.4f}" in page
+        )
