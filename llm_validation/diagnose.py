@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _named(option: str, read_it: Callable[[Any], Any], value: Any) -> Any:
+    """What ``read_it`` makes of an option's value. Raises ``ValueError`` with one line that names the option."""
+    try:
+        return read_it(value)
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     from llm_validation.diagnosis import Options
     from llm_validation.diversity import sentence_embedder
@@ -84,11 +92,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         log_verifiers=arguments.log_verifiers,
         expert=one_run(arguments.expert, "--expert", arguments, arguments.expert_run) if arguments.expert else None,
         cloned=one_run(arguments.cloned, "--cloned", arguments, arguments.cloned_run) if arguments.cloned else None,
-        curves=read_curves(arguments.curves) if arguments.curves else None,
+        curves=_named("--curves", read_curves, arguments.curves) if arguments.curves else None,
         trust_prediction=arguments.trust_prediction,
         params=arguments.params,
         verifier_params=arguments.verifier_params,
-        embed=sentence_embedder(arguments.embeddings) if arguments.embeddings else None,
+        embed=_named("--embeddings", sentence_embedder, arguments.embeddings) if arguments.embeddings else None,
         seed=arguments.seed,
         level=arguments.level,
     )

@@ -199,15 +199,14 @@ def _run(
         "per_problem": _per_problem(traces, found, each, H),
         "concentration": _concentration_block(at_once, each, least, seed, options.level),
         "censoring": _block(censored(traces, H, seed)),
-        "curves": [
-            dataclasses.asdict(point) for point in curves(traces, H, seed, options.params, options.verifier_params)
-        ],
+        "curve_notes": list(curve_notes(traces, H)),
+        "curves": [point.as_dict() for point in curves(traces, H, seed, options.params, options.verifier_params)],
         "prediction": _prediction(decision, traces, H, question),
         "decision": decision.as_dict(),
     }
     if options.detail:
         data |= {
-            "kappa": _block(reach(traces, H, seed)),
+            "kappa": _block(reach(traces, H, seed, bounds=each)),
             "decomposition": _block(decomposition(traces, H, seed)),
             "diversity": _block(diversity(traces, H, seed, options.embed)),
             "verifier": _block(verifier_quality(traces, H, seed)),
