@@ -41,7 +41,7 @@ __all__ = ["Options", "RunDiagnosis", "diagnose", "plain"]
 
 #: Margins epsilon at which c is reported.
 EPSILONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-#: Share of the error that the bound for all problems takes, and each problem's own.
+#: Error of the bound on the smallest c, and of each problem's bound in means and quantiles.
 _ALPHA, _PER_PROBLEM = 0.05, 0.01
 #: Quantile over problems of c that is bounded below.
 _LOWER_QUANTILE = 0.1
@@ -136,25 +136,12 @@ def diagnose(
 
 
 def _concentrations(runs: Sequence[tuple[Traces, int]]) -> list[tuple[Concentration, Concentration]]:
-    """Of each run c at level alpha/X (all problems at once) and at that of one problem.
+    """Of each run c at level alpha (for the smallest) and at that of one problem (for means and quantiles).
 
-    Returns are put in units of H, so that runs with equally many problems are worked on together.
+    Returns are put in units of H, so that all runs are worked on together.
     """
     scaled = [(traces.problem, traces.returns(H) / H) for traces, H in runs]
-    sizes = [int(_varied(problem, returns)) for problem, returns in scaled]
-    found: dict[int, tuple[Concentration, Concentration]] = {}
-    for size in dict.fromkeys(sizes):
-        same = [i for i, other in enumerate(sizes) if other == size]
-        each = _together([scaled[i] for i in same], _PER_PROBLEM)
-        all_at_once = _together([scaled[i] for i in same], _ALPHA / max(size, 1))
-        found.update(zip(same, zip(all_at_once, each, strict=True), strict=True))
-    return [found[i] for i in range(len(runs))]
-
-
-def _varied(problem: NDArray[np.int64], returns: NDArray[np.float64]) -> int:
-    """Problems with two known samples at least, among which the bound's error is shared."""
-    known = problem[np.isfinite(returns)]
-    return int((np.unique(known, return_counts=True)[1] >= 2).sum()) if known.size else 0
+    return list(zip(_together(scaled, _ALPHA), _together(scaled, _PER_PROBLEM), strict=True))
 
 
 def _together(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]], alpha: float) -> list[Concentration]:
@@ -176,8 +163,8 @@ def _run(
     seed = options.seed
     found = problem_moments(traces.problem, traces.returns(H))
     estimates = moments(found, H, seed, options.level)
-    at_once, each = pair
-    least = least_concentration(at_once)
+    of_least, each = pair
+    least = least_concentration(of_least)
     question = _question(traces, options)
     anti = [
         Anticoncentrated(estimates["sigma"].low, float(c), float(e))
@@ -195,9 +182,9 @@ def _run(
         "samples": _spread_of(found.samples),
         "findings": [dataclasses.asdict(finding) for finding in quality(traces, H)],
         "estimates": estimates,
-        "spread": _spread(found, at_once, H),
+        "spread": _spread(found, of_least, H),
         "per_problem": _per_problem(traces, found, each, H),
-        "concentration": _concentration_block(at_once, each, least, seed, options.level),
+        "concentration": _concentration_block(of_least, each, least, seed, options.level),
         "censoring": _block(censored(traces, H, seed)),
         "curve_notes": list(curve_notes(traces, H)),
         "curves": [point.as_dict() for point in curves(traces, H, seed, options.params, options.verifier_params)],
@@ -293,9 +280,9 @@ def _per_problem(traces: Traces, found: Moments, each: Concentration, H: int) ->
 
 
 def _concentration_block(
-    at_once: Concentration, each: Concentration, least: NDArray[np.float64], seed: int, level: float
+    of_least: Concentration, each: Concentration, least: NDArray[np.float64], seed: int, level: float
 ) -> dict[str, Any] | None:
-    if not at_once.varies.any():
+    if not of_least.varies.any():
         return None
     quantile = lower_quantile(each, _LOWER_QUANTILE, level)
     return {
@@ -304,8 +291,8 @@ def _concentration_block(
         "least": least,
         "plug_in_least": each.plug_in[:, each.varies].min(axis=1),
         "lower_quantile": {"q": _LOWER_QUANTILE, "low": quantile},
-        "constant": int((~at_once.varies).sum()),
-        "problems": int(at_once.varies.size),
+        "constant": int((~of_least.varies).sum()),
+        "problems": int(of_least.varies.size),
     }
 
 

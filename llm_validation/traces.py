@@ -121,6 +121,10 @@ class Traces:
         cut = self.truncated & (self.correct != 1.0)
         return np.where(cut, np.where(self.tokens >= horizon, 0.0, np.nan), gain)
 
+    def as_answers(self) -> Traces:
+        """The same traces without tokens: H = 1, a right one returns 1. What was cut off stays unknown."""
+        return dataclasses.replace(self, tokens=np.full(self.size, np.nan))
+
     def extremes(self, horizon: int) -> tuple[Traces, ...]:
         """The traces alone, or two versions where some were cut off below the budget: these failed, these solved next.
 

@@ -19,6 +19,7 @@ def add_reading(add: Callable[..., Any]) -> None:
     """Options that say how files are read."""
     add("--map", action="append", default=[], metavar="NAME=COLUMN", help="the column that holds NAME; may be repeated")
     add("--tokenizer", metavar="NAME", help="counts tokens of text where none are given (default: white space)")
+    add("--answers", action="store_true", help="leave tokens aside: H = 1, a trace returns 1 if it is right, else 0")
     add(
         "--horizon",
         type=int,
@@ -60,9 +61,12 @@ def read(paths: Sequence[Path], arguments: argparse.Namespace) -> Traces:
     """Traces of all files, read as the options say. Raises ``ValueError`` with one line."""
     from llm_validation.reading import read_traces
 
-    return read_traces(
+    if arguments.answers and arguments.horizon not in (None, 1):
+        raise ValueError(f"--answers: expected without --horizon {arguments.horizon}, H is 1")
+    traces = read_traces(
         paths, _mapping(arguments.map), _counter(arguments.tokenizer), arguments.tokenizer or "white space"
     )
+    return traces.as_answers() if arguments.answers else traces
 
 
 def chosen(traces: Traces, wanted: Sequence[str], option: str) -> Traces:
