@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--verifier-params", type=float, help="parameters of the verifier, for the same")
     add("--embeddings", metavar="MODEL", help="diversity by sentence embeddings of this model (extra 'embeddings')")
     add("--out", type=Path, metavar="DIR", help="tables, figures and a self-contained report.html here")
+    add("--figures", type=int, default=16, metavar="RUNS", help="figures of the first RUNS runs (default 16)")
     add("--resume", action="store_true", help="finish an --out directory of the same call")
     return parser
 
@@ -165,6 +166,8 @@ def _diagnose(arguments: argparse.Namespace) -> Callable[[], int]:
     """The diagnosis that is asked for, to be called for the exit code. Raises ``ValueError``."""
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume: expected --out DIR")
+    if arguments.figures < 0:
+        raise ValueError(f"--figures {arguments.figures}: expected a number of runs, at least 0")
     options = _options(arguments)
     traces = chosen(read(arguments.traces, arguments), arguments.run, "--run")
     output = None
@@ -190,7 +193,7 @@ def _diagnose(arguments: argparse.Namespace) -> Callable[[], int]:
             from llm_validation.store import write_diagnosis
 
             document["versions"] = {**output.manifest["versions"], "code": output.manifest["code"]}
-            write_diagnosis(output, document)
+            write_diagnosis(output, document, arguments.figures)
             output.finish("done", seconds=round(time.perf_counter() - started, 3))
         if arguments.format == "json":
             print(json.dumps(document, allow_nan=False))

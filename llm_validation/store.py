@@ -105,8 +105,8 @@ def tables(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Row]]:
     return found
 
 
-def write_diagnosis(output: Output, document: Mapping[str, Any]) -> None:
-    """All files of a diagnosis, each written whole or not at all."""
+def write_diagnosis(output: Output, document: Mapping[str, Any], drawn: int | None = None) -> None:
+    """All files of a diagnosis, each written whole or not at all; figures of the first ``drawn`` runs, None: of all."""
     import pyarrow as pa
 
     from llm_validation.report import write_report
@@ -115,4 +115,4 @@ def write_diagnosis(output: Output, document: Mapping[str, Any]) -> None:
         if rows:
             output.write_table(f"{name}.parquet", pa.Table.from_pylist(rows))
     output.write_json("diagnosis.json", document)
-    write_report(document, output.path)
+    write_report(document, output.path, drawn)
