@@ -1,4 +1,5 @@
 # make sweep | make test | make setup | make lint | make bench | make clean. Needs Python >= 3.11 and make, nothing else.
+# make report-check needs a headless Chromium besides.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= out/sweep
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: setup sweep test lint bench clean
+.PHONY: setup sweep test lint bench report-check clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -37,6 +38,10 @@ lint: $(VENV)/.installed-all
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.sweep
+
+# Opens REPORT (default: reports of made-up diagnoses) in Chromium, wide and narrow, light and dark.
+report-check: $(VENV)/.installed
+	$(BIN)/python tests/browser/check_report.py $(REPORT)
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
