@@ -31,7 +31,7 @@ from llm_validation.diversity import diversity
 from llm_validation.evidence import Question, value_bands
 from llm_validation.learning_curves import LearningCurves
 from llm_validation.moments import Interval, Moments, moments, problem_moments
-from llm_validation.quality import quality
+from llm_validation.quality import at_a_cap, quality
 from llm_validation.reach import reach
 from llm_validation.test_time import curve_notes, curves
 from llm_validation.traces import Group, TraceError, Traces
@@ -127,12 +127,19 @@ def diagnose(
     if not np.isfinite(traces.correct).any():
         raise TraceError("no trace has a label: expected correct or reward in some")
     runs = [(group, mine, options.horizon or mine.longest) for group, mine in traces.by_group()]
-    bounds = _concentrations([(mine, H) for _, mine, H in runs])
+    marked = [_with_caps(mine) for _, mine, _ in runs]
+    bounds = _concentrations([(mine, H) for mine, (_, _, H) in zip(marked, runs, strict=True)])
     found = []
-    for (group, mine, H), pair in zip(runs, bounds, strict=True):
-        found.append(_run(group, mine, H, pair, options))
+    for (group, given, H), mine, pair in zip(runs, marked, bounds, strict=True):
+        found.append(_run(group, given, mine, H, pair, options))
         progress(1)
     return found
+
+
+def _with_caps(traces: Traces) -> Traces:
+    """Wrong traces at what looks like a cap count as cut off: they failed at budgets up to it, beyond it is unknown."""
+    piled = at_a_cap(traces) & (traces.correct != 1.0)
+    return dataclasses.replace(traces, truncated=traces.truncated | piled) if piled.any() else traces
 
 
 def _concentrations(runs: Sequence[tuple[Traces, int]]) -> list[tuple[Concentration, Concentration]]:
@@ -158,7 +165,7 @@ def _together(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]], al
 
 
 def _run(
-    group: Group, traces: Traces, H: int, pair: tuple[Concentration, Concentration], options: Options
+    group: Group, given: Traces, traces: Traces, H: int, pair: tuple[Concentration, Concentration], options: Options
 ) -> RunDiagnosis:
     seed = options.seed
     found = problem_moments(traces.problem, traces.returns(H))
@@ -180,12 +187,12 @@ def _run(
         "traces": traces.size,
         "problems": found.problem.size,
         "samples": _spread_of(found.samples),
-        "findings": [dataclasses.asdict(finding) for finding in quality(traces, H)],
+        "findings": [dataclasses.asdict(finding) for finding in quality(given, H)],
         "estimates": estimates,
         "spread": _spread(found, of_least, H),
         "per_problem": _per_problem(traces, found, each, H),
         "concentration": _concentration_block(of_least, each, least, seed, options.level),
-        "censoring": _block(censored(traces, H, seed)),
+        "censoring": _block(censored(given, H, seed)),
         "curve_notes": list(curve_notes(traces, H)),
         "curves": [point.as_dict() for point in curves(traces, H, seed, options.params, options.verifier_params)],
         "prediction": _prediction(decision, traces, H, question),
@@ -216,8 +223,8 @@ def _question(traces: Traces, options: Options) -> Question:
         kappa=options.kappa,
         log_policies=options.log_policies,
         log_verifiers=options.log_verifiers,
-        expert=options.expert,
-        cloned=options.cloned,
+        expert=None if options.expert is None else _with_caps(options.expert),
+        cloned=None if options.cloned is None else _with_caps(options.cloned),
         curves=options.curves,
         seed=options.seed,
         level=options.level,

@@ -306,3 +306,17 @@ def test_all_runs_of_the_shared_samples_are_diagnosed(tmp_path: Path, capsys: py
     assert len(runs) == 126
     assert sum(run["traces"] for run in runs) == 45_360
     assert {run["verdict"] for run in runs} == {"undecided"}
+
+
+def test_an_unmarked_cap_censors_beyond_it(tmp_path: Path) -> None:
+    """Wrong traces piled at the longest length have return 0 up to it; twice as far their return is unknown."""
+    columns = table(X=40, m=16)
+    cut = np.arange(640) % 5 == 0
+    columns["tokens"] = np.where(cut, 60, columns["tokens"])
+    columns["correct"] = np.where(cut, 0, columns["correct"])
+    path = tmp_path / "cap.parquet"
+    pq.write_table(pa.table(columns), path)
+    at, beyond = (diagnose(read_traces([path]), Options(horizon=H))[0].data for H in (60, 120))
+    assert at["samples"]["min"] == 16
+    assert beyond["samples"]["max"] == 13
+    assert any(finding["name"] == "at a cap" for finding in beyond["findings"])
