@@ -212,8 +212,15 @@ def many(count: int = 126) -> dict[str, Any]:
 
 def bare() -> dict[str, Any]:
     """Runs of which next to nothing is known."""
+    unknown = {"s_quartiles": [None] * 3, "constant_problems": None}
     keys = ("findings", "estimates", "spread", "per_problem", "concentration", "curves", "prediction", "decision")
-    return {"runs": [{}, dict.fromkeys(keys), {"run": {"model": "m", "run_id": "r"}, "H": "x", "curves": [None, {}]}]}
+    return {
+        "runs": [
+            {},
+            dict.fromkeys(keys),
+            {"run": {"model": "m", "run_id": "r"}, "H": "x", "curves": [None, {}], "spread": unknown},
+        ]
+    }
 
 
 CASES = {"plain": plain, "tokens": tokens, "hostile": hostile, "bare": bare, "many": many}

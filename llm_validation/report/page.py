@@ -76,6 +76,11 @@ def _samples(run: Run) -> str:
     return shown(low) if low == high else f"{shown(low)} to {shown(high)}, median {shown(median)}"
 
 
+def _quartiles(run: Run) -> str:
+    known = any(q is not None for q in run.s_quartiles)
+    return ", ".join(map(shown, run.s_quartiles)) if known else UNKNOWN
+
+
 def _overview(runs: Sequence[Run]) -> Html:
     head = ["run", "decision", "H", "problems", "mean return μ", "s = σ/H", "quartiles of s", "problems without spread"]
     epsilon = _margin(runs)
@@ -93,7 +98,7 @@ def _overview(runs: Sequence[Run]) -> Html:
                 shown(run.count("problems")),
                 shown_interval(run.estimate("mu")),
                 shown_interval(run.estimate("s")),
-                ", ".join(map(shown, run.s_quartiles)) or UNKNOWN,
+                _quartiles(run),
                 shown(run.spread("constant_problems")),
                 mean,
                 least,
@@ -182,7 +187,7 @@ def _estimates(run: Run) -> Html:
         level = UNKNOWN if found.level is None else shown(found.level)
         rows.append([words, shown_interval(found), of, level, found.method])
     rows.append(["variance of μ between problems, without noise", shown(run.spread("between")), f"{unit}²", "", ""])
-    rows.append(["quartiles of s over problems", ", ".join(map(shown, run.s_quartiles)) or UNKNOWN, "of H", "", ""])
+    rows.append(["quartiles of s over problems", _quartiles(run), "of H", "", ""])
     head = ["over problems", "estimate [low, high]", "unit", "level", "method"]
     return join([tag("h3", "Estimates"), table(head, rows, "Each problem counts once")])
 

@@ -179,6 +179,7 @@ def test_what_is_not_known_is_said(pages: dict[str, tuple[Page, list[Path]]]) ->
     assert page.all("figure") == []
     assert len([a for a in page.all("details") if a.get("class") == "run"]) == 3
     assert page.text.count(UNKNOWN) > 20
+    assert f"{UNKNOWN}, {UNKNOWN}" not in page.text
     assert page.text.count("no figure") == 3 * 4
     assert "nan" not in page.text.lower().split()
     assert "None" not in page.text
