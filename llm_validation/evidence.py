@@ -280,13 +280,15 @@ def _cloning(found: Sampled, question: Question, n: int) -> tuple[float, tuple[P
     H = found.horizon
     if question.cloned is not None:
         return 0.0, (Part("the clone's value, measured on its traces", "estimate"),)
-    expert = (
-        Part("the expert's value, measured on its traces", "estimate")
-        if question.expert is not None
-        else Part(
-            f"no expert with chi^2 at most {question.kappa:g} is worth more than mu + sqrt(kappa) sigma", "theorem"
+    expert: tuple[Part, ...] = (Part("the expert's value, measured on its traces", "estimate"),)
+    if question.expert is None:
+        away = f"chi^2 at most {question.kappa:g}"
+        expert = (
+            Part(f"no expert with {away} from the base is worth more than mu + sqrt(kappa) sigma", "theorem"),
+            Part(
+                f"VF's expert has {away} from the base (cloning only solved traces is farther: 1/p - 1)", "assumption"
+            ),
         )
-    )
     if question.log_policies is None:
         return float(H), (
             expert,
@@ -294,7 +296,7 @@ def _cloning(found: Sampled, question: Question, n: int) -> tuple[float, tuple[P
         )
     band = cloning_band(H, n, question.log_policies, found.sigma_e)
     return band, (
-        expert,
+        *expert,
         Part(f"cloning ends within {band:.3g} tokens of its expert at n = {n} (vf-upper)", "theorem"),
         Part(f"the expert is in a class of {question.log_policies:g} nats", "assumption"),
     )
