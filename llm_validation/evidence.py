@@ -291,7 +291,7 @@ def _cloning(found: Sampled, question: Question, n: int) -> tuple[float, tuple[P
         )
     if question.log_policies is None:
         return float(H), (
-            expert,
+            *expert,
             Part("nothing is known of the policy class: VF's band is all of [0, H]", "assumption"),
         )
     band = cloning_band(H, n, question.log_policies, found.sigma_e)

@@ -10,7 +10,9 @@ means, :math:`\widehat{Var}(\hat\mu_x)-E\,\hat\sigma_x^2/m_x`.
 one mean whatever m_x, so that the studentised bootstrap over problems (:math:`t^*=(\bar y^*-\bar y)/se^*`) needs no
 model of what happens within one: sampling noise is in the y_x. Resampling samples within problems as well would count
 that noise twice. It is first-order correct for skewed y_x, and for few problems its quantiles widen as Student's do.
-With fewer than 5 problems they are Student's: resamples of two values have one mean, or no spread.
+With fewer than 5 problems they are Student's: resamples of two values have one mean, or no spread. Where y_x are nearly
+all alike many resamples show no spread; their t* is infinite, and an end whose quantile is infinite is that of any law
+on the range of y_x with so many draws (:func:`llm_validation.sample_bounds.mean_below`).
 Beyond 4,096 problems with skewness :math:`|\hat\gamma|\le\sqrt X/20` its quantiles are taken from their expansion,
 :math:`z-\hat\gamma(2z^2+1)/6\sqrt X` (Hall 1992, 2.5), which leaves :math:`O(\hat\gamma^2/X)`.
 """
@@ -131,7 +133,22 @@ def bootstrap_mean(
     else:
         bottom, top = _resampled(values, mean, se, seed, tail)
         method = "bootstrap-t over problems"
-    return Interval(mean, max(mean - top * se, low), min(mean - bottom * se, high), level, method)
+    ends = [mean - top * se, mean - bottom * se]
+    if not all(map(math.isfinite, ends)):
+        ends = [e if math.isfinite(e) else x for e, x in zip(ends, _bounded(mean, size, tail, low, high), strict=True)]
+        method += ", bound of a bounded mean where resamples show no spread"
+    return Interval(mean, max(ends[0], low), min(ends[1], high), level, method)
+
+
+def _bounded(mean: float, size: int, tail: float, low: float, high: float) -> tuple[float, float]:
+    """Bounds, each at ``tail``, on the mean of any law on [low, high] from the mean of ``size`` draws."""
+    from llm_validation.sample_bounds import mean_below
+
+    if not math.isfinite(high - low):
+        return low, high
+    share = np.array([(high - mean) / (high - low), (mean - low) / (high - low)])
+    below = mean_below(np.clip(share, 0.0, 1.0), size, tail)
+    return high - float(below[0]) * (high - low), low + float(below[1]) * (high - low)
 
 
 def _student(mean: float, se: float, size: int, level: float, low: float, high: float) -> Interval:
@@ -155,9 +172,11 @@ def _resampled(values: Floats, mean: float, se: float, seed: int, tail: float) -
         sums = np.concatenate([weights @ part for weights, part in _large_draws(rng, columns)])
     first, second = sums.T
     spread = np.sqrt(np.maximum(second - first**2 / size, 0.0) / (size - 1.0))
-    usable = spread > 1e-7 / math.sqrt(size)  # less would be the rounding of resamples of one value
-    bottom, top = np.quantile(first[usable] / spread[usable] / math.sqrt(size), [tail, 1.0 - tail])
-    return float(bottom), float(top)
+    alike = spread <= 1e-7 / math.sqrt(size)  # but for rounding, resamples of one value: their ratio is infinite
+    ratios = np.sort(np.where(alike, np.copysign(math.inf, first), first / np.where(alike, 1.0, spread)))
+    ratios /= math.sqrt(size)
+    last = ratios.size - 1
+    return float(ratios[math.floor(tail * last)]), float(ratios[math.ceil((1.0 - tail) * last)])
 
 
 @lru_cache(maxsize=8)
@@ -189,5 +208,5 @@ def moments(found: Moments, horizon: int, seed: int, level: float = 0.95) -> dic
     """Intervals for mu (tokens), sigma^2 (tokens^2), sigma (tokens) and s = sigma/H over problems."""
     mean = bootstrap_mean(found.mean, seed, level, 0.0, float(horizon))
     variance = bootstrap_mean(found.variance[found.known_spread], seed, level, 0.0, horizon**2 / 4.0)
-    sigma = variance.mapped(math.sqrt) if math.isfinite(variance.estimate) else variance
+    sigma = variance.mapped(math.sqrt)
     return {"mu": mean, "sigma2": variance, "sigma": sigma, "s": sigma.mapped(lambda x: x / horizon)}
