@@ -653,3 +653,43 @@ def test_room_is_checked_before_anything_is_sampled(backend: TransformersBackend
     backend.check([text], Sampling(1.0, 12, STOP))
     with pytest.raises(BackendError, match="a prompt has 500 tokens, the model has room for 512"):
         backend.check(["x", text], Sampling(1.0, 13, STOP))
+
+
+# The traces in the repository
+
+STORED = ROOT / "docs" / "data" / "smollm2"
+RUNS = ("temperature-1", "temperature-0.5")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_stored_traces_are_graded_as_they_say(name: str) -> None:
+    """112 problems of the generator with 32 samples each: every answer and label follows from the text."""
+    found = rows(STORED / name)
+    manifest = json.loads((STORED / name / "manifest.json").read_text())
+    assert manifest["config"]["prompt"] == prompt("{question}", 8)
+    assert re.fullmatch(r"[0-9a-f]{40}", manifest["commit"])
+    problems = make_problems(112, 0, shot_questions())
+    cells = [(problem, sample) for problem in problems for sample in range(32)]
+    for row, (problem, sample) in zip(found, cells, strict=True):
+        generation = Generation(row["text"], row["tokens"], row["truncated"], row["score"])
+        assert row == trace_row(problem, sample, generation, "SmolLM2-135M-Instruct.Q4_1", manifest["config"]["run_id"])
+        assert 1 <= row["tokens"] <= 24
+        assert row["tokens"] == 24 or not row["truncated"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_page_repeats_the_manifest(name: str) -> None:
+    """Pass rates of every level as the page gives them are those of the stored traces."""
+    manifest = json.loads((STORED / name / "manifest.json").read_text())
+    page = (STORED / "README.md").read_text()
+    column = 1 + RUNS.index(name)
+    table = {line.split("|")[1].strip(" `"): line.split("|") for line in page.splitlines() if line.startswith("|")}
+    found = rows(STORED / name)
+    for level in (*LEVELS, "all"):
+        stored = manifest["summary"]["all"] if level == "all" else manifest["summary"]["levels"][level]
+        rate = stored["pass_rate"]
+        mine = [row["correct"] for row in found if level in ("all", row["level"])]
+        assert rate["estimate"] == pytest.approx(np.mean(mine))
+        cell = f"{rate['estimate']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+        assert table[level][1 + column].strip() == cell
+        assert table[level][3 + column].strip() == " ".join(f"{q:.2f}" for q in stored["quartiles"])
