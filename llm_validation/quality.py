@@ -20,8 +20,11 @@ __all__ = ["CAP_SHARE", "FEW_SAMPLES", "Finding", "at_a_cap", "quality"]
 FEW_SAMPLES = 8
 #: Share of a run's traces of exactly the largest length, from which on that length is taken for a cap.
 CAP_SHARE = 0.01
-#: Lengths of text, characters, below which a whole trace is a placeholder.
-PLACEHOLDER = 4
+#: Longest text, characters, that can be a placeholder; share of the usual tokens below which a length can be one.
+PLACEHOLDER, STUB = 4, 0.01
+_NOTHING = ("none", "null", "nan", "n/a", "na")
+#: Length of text, characters, from which on two traces are not word for word alike by chance.
+LONG = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +133,43 @@ def _duplicates(traces: Traces, horizon: int) -> Finding | None:
     if traces.text is None:
         return None
     seen: set[tuple[int, int, str]] = set()
-    count = 0
+    count = long = 0
     for key in zip(traces.group.tolist(), traces.problem.tolist(), traces.text, strict=True):
-        count += key in seen and key[2] is not None
+        if key in seen and key[2] is not None:
+            count, long = count + 1, long + (len(key[2]) >= LONG)
         seen.add(key)
-    says = "traces word for word like another of their problem: samples may not be independent"
-    return Finding("duplicates", count, says, count > 0.2 * traces.size) if count else None
+    if not count:
+        return None
+    says = f"traces word for word like another of their problem, {long} of them of {LONG} characters or more: "
+    says += "samples may not be independent" if long else "short answers repeat by chance"
+    return Finding("duplicates", count, says, long > 0.2 * traces.size)
 
 
 def _placeholders(traces: Traces, horizon: int) -> Finding | None:
     if traces.text is None:
         return None
-    count = sum(value is None or len(value.strip()) < PLACEHOLDER for value in traces.text)
-    return Finding("placeholders", count, f"texts of fewer than {PLACEHOLDER} characters") if count else None
+    count = sum(value is None or _is_empty(value.strip()) for value in traces.text)
+    return (
+        Finding("placeholders", count, "texts without a letter or digit, or that say only none or n/a")
+        if count
+        else None
+    )
+
+
+def _is_empty(text: str) -> bool:
+    return len(text) <= PLACEHOLDER and (text.lower() in _NOTHING or not any(map(str.isalnum, text)))
+
+
+def _stub_lengths(traces: Traces, horizon: int) -> Finding | None:
+    """Lengths that no trace of the run has: far below the usual one, and never right."""
+    count = 0
+    for number in range(len(traces.groups)):
+        mine = (traces.group == number) & np.isfinite(traces.tokens)
+        usual = float(np.median(traces.tokens[mine])) if mine.any() else 0.0
+        short = mine & (traces.tokens < STUB * usual)
+        count += 0 if (traces.correct[short] == 1.0).any() else int(short.sum())
+    says = f"traces of under {STUB:.0%} of the usual length of their run, none of them right: perhaps placeholders"
+    return Finding("placeholder lengths", count, says, count > 0.05 * traces.size) if count else None
 
 
 def _mixed(traces: Traces, horizon: int) -> Finding | None:
@@ -164,5 +191,6 @@ _CHECKS: tuple[Callable[[Traces, int], Finding | None], ...] = (
     _constant,
     _duplicates,
     _placeholders,
+    _stub_lengths,
     _mixed,
 )

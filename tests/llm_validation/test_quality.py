@@ -55,8 +55,9 @@ CASES = [
     ("tokens missing", {"tokens": changed(np.arange(1.0, 49), slice(3), math.nan)}, 3, True),
     ("over budget", {"tokens": np.arange(60.0, 108.0)}, 7, False),
     ("constant problems", {"correct": changed(np.tile([1.0, 0.0], 24), slice(12), 0.0)}, 1, False),
-    ("duplicates", {"text": np.array(["same text"] * 48, dtype=object)}, 44, True),
+    ("duplicates", {"text": np.array(["the same text of forty characters or more"] * 48, dtype=object)}, 44, True),
     ("placeholders", {"text": np.array([f"text {i}" if i else "..." for i in range(48)], dtype=object)}, 1, False),
+    ("placeholder lengths", {"tokens": changed(np.full(48, 1000.0), [1, 3], 3.0)}, 2, False),
     ("several runs", {"group": np.arange(48) % 2, "groups": (Group("m", "1"), Group("m", "2"))}, 2, False),
 ]
 
@@ -90,3 +91,11 @@ def test_the_caps_of_real_runs_are_found() -> None:
     names = found(traces, horizon=65_536)
     assert {"unlabelled", "tokens missing", "constant problems", "several runs"} <= names.keys()
     assert names["unlabelled"].count == 80
+
+
+def test_short_answers_are_alike_by_chance() -> None:
+    """Equal answers of a few characters are counted, and turn no decision; a short answer is no placeholder."""
+    texts = found(made(text=np.array([" 8"] * 48, dtype=object)))
+    assert texts["duplicates"].count == 44
+    assert not texts["duplicates"].serious
+    assert "placeholders" not in texts
