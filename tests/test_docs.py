@@ -54,3 +54,46 @@ def test_readme_example_prints_what_it_says() -> None:
     answer = theorem("gap-ball").evaluate(n=4096, log2_M=64, sigma=2048)
     line = f"# {answer.value:.1f} {answer.units}, valid: {answer.valid}, at epsilon = {answer.extras['epsilon']:.3f}"
     assert line in (ROOT / "README.md").read_text()
+
+
+def test_table_of_real_models_repeats_the_stored_tables() -> None:
+    """H, mean, s, decision and n* of every row of docs/diagnose.md are those of docs/data/real."""
+    import pyarrow.parquet as pq
+
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if re.match(r"\| (Game of 24|arithmetic|AIME), ", line)]
+    stored = [
+        run
+        for path in sorted((ROOT / "docs" / "data" / "real").glob("*/runs.parquet"))
+        for run in pq.read_table(path).to_pylist()
+    ]
+    assert len(rows) == len(stored) == 21
+    shown = {(row[1], row[2], row[3], row[4], row[8], row[9].removesuffix(" |")) for row in rows}
+
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3g}"
+
+    for run in stored:
+        interval = f"{number(run['s'])} [{number(run['s_low'])}, {number(run['s_high'])}]"
+        quartiles = ", ".join(number(run[name]) for name in ("s_q25", "s_q50", "s_q75"))
+        place = (
+            str(run["H"]),
+            number(run["mu"] / run["H"]),
+            interval,
+            quartiles,
+            run["verdict"],
+            number(run["n_star"]),
+        )
+        assert place in shown, place
+
+
+def test_share_of_right_decisions_is_the_stored_one() -> None:
+    """The table of decisions in docs/trials.md is that of the stored summary."""
+    import json
+
+    page = (ROOT / "docs" / "trials.md").read_text()
+    summary = json.loads((ROOT / "docs" / "data" / "trials" / "decisions" / "summary.json").read_text())
+    for group in summary["groups"]:
+        counts = " | ".join(str(group[name]) for name in ("winner", "cases", "decided", "right"))
+        assert re.search(rf"\| {group['kind']} \| [^|]+ \| {re.escape(counts)} \|", page), group
+    assert f"{summary['decided']} of {summary['cases']} are decided" in page
