@@ -20,6 +20,8 @@ __all__ = ["CAP_SHARE", "FEW_SAMPLES", "Finding", "at_a_cap", "quality"]
 FEW_SAMPLES = 8
 #: Share of a run's traces of exactly the largest length, from which on that length is taken for a cap.
 CAP_SHARE = 0.01
+#: How many times as many traces have that length as any of the ten below it.
+PILE = 3
 #: Longest text, characters, that can be a placeholder; share of the usual tokens below which a length can be one.
 PLACEHOLDER, STUB = 4, 0.01
 _NOTHING = ("none", "null", "nan", "n/a", "na")
@@ -38,9 +40,10 @@ class Finding:
 
 
 def at_a_cap(traces: Traces) -> NDArray[np.bool_]:
-    """Traces (N,) of exactly the largest length of their run, where at least 1% of the run's, and 2, have it.
+    """Traces (N,) of exactly the largest length of their run, where they are a pile.
 
-    A provider's cap shows as a pile of traces at one length, whether or not it said that they were cut off.
+    At least 1% of the run's traces, and 2, have it, and :data:`PILE` times as many as any of the ten lengths below it.
+    A provider's cap shows so, whether or not it said that traces were cut off.
     """
     piled = np.zeros(traces.size, dtype=bool)
     order = np.argsort(traces.group, kind="stable")
@@ -48,10 +51,10 @@ def at_a_cap(traces: Traces) -> NDArray[np.bool_]:
     for mine in np.split(order, np.searchsorted(traces.group[order], np.arange(1, len(traces.groups)))):
         if mine.size < 2:
             continue
-        lengths = traces.tokens[mine]
-        longest = lengths == lengths.max()
-        if longest.sum() >= max(2, CAP_SHARE * mine.size) and not longest.all():
-            piled[mine[longest]] = True
+        values, counts = np.unique(traces.tokens[mine], return_counts=True)
+        below = counts[-11:-1].max(initial=0)
+        if values.size > 1 and counts[-1] >= max(2, CAP_SHARE * mine.size, PILE * below):
+            piled[mine[traces.tokens[mine] == values[-1]]] = True
     return piled
 
 

@@ -170,6 +170,8 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> Html:
     if not rows:
         return Html()
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    if not keys:
+        return escaped(f"{len(rows)} rows of nothing")
     cells = [[described(row.get(key), _DEPTH) for key in keys] for row in rows[:_ROWS]]
     caption = f"first {_ROWS} of {len(rows)} rows" if len(rows) > _ROWS else f"{len(rows)} rows"
     return table([_words(key) for key in keys], cells, caption)

@@ -99,3 +99,8 @@ def test_short_answers_are_alike_by_chance() -> None:
     assert texts["duplicates"].count == 44
     assert not texts["duplicates"].serious
     assert "placeholders" not in texts
+
+
+def test_even_lengths_end_without_a_cap() -> None:
+    """Where the longest length is as frequent as those below it nothing was cut off."""
+    assert "at a cap" not in found(made(tokens=np.repeat(np.arange(40.0, 52.0), 4)))

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import diagnoses
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_validation.report import write_report
@@ -321,6 +321,7 @@ PLAIN = st.recursive(
 )
 
 
+@example([{}])
 @given(PLAIN)
 def test_any_plain_data_is_described(value: Any) -> None:
     """Whatever JSON may hold becomes balanced markup that can be encoded, without elements of its own."""
