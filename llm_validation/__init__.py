@@ -10,6 +10,7 @@ module                                  what is there
 ``test_time``, ``verifier_quality``     pass@k, best-of-N, votes; how good scores are (``calibration``)
 ``learning_curves``, ``power_law``      measured J against n, and how far it may be continued
 ``bands``, ``evidence``, ``decision``   what the theory says at n; J(VB) - J(VF); clone, verify or undecided
+``reasons``                             a decision in words
 ``diagnosis``, ``store``, ``report``    everything for each run; on disk; as a page
 ``paired``, ``plan`` (``pilot``)        two runs compared; how many samples a precision takes
 ``diagnose``                            the command (``usage``, ``plan_command``, ``compare_command``)

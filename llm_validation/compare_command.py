@@ -15,7 +15,10 @@ __all__ = ["prepared"]
 
 def prepared(argv: Sequence[str]) -> Callable[[], int]:
     """The comparison that is asked for, to be called for the exit code. Raises ``ValueError`` with one line."""
-    parser = OneLineParser(prog=f"{PROG} compare", description="Compare two runs on the problems that both have.")
+    parser = OneLineParser(
+        prog=f"{PROG} compare",
+        description="Compare two runs on the problems that both have: SECOND minus FIRST, at one H.",
+    )
     parser.add_argument("first", type=Path, metavar="FIRST", help="traces of one run")
     parser.add_argument("second", type=Path, metavar="SECOND", help="traces of the other, perhaps the same file")
     parser.add_argument("--first-run", metavar="LABEL", help="the run of FIRST whose label contains this")
@@ -30,12 +33,17 @@ def prepared(argv: Sequence[str]) -> Callable[[], int]:
     if not 0.5 <= arguments.level < 1.0:
         raise ValueError(f"--level {arguments.level}: expected a number in [0.5, 1)")
 
+    paths = (arguments.first, arguments.second)
+
     def job() -> int:
         from llm_validation.diagnosis import plain
         from llm_validation.paired import compare
 
         found = plain(compare(first, second, horizon, arguments.seed, arguments.level).as_dict())
-        named = {"first": str(first.groups[0]), "second": str(second.groups[0]), **found}
+        labels = [str(traces.groups[0]) for traces in (first, second)]
+        if labels[0] == labels[1]:
+            labels = [f"{label} of {path}" for label, path in zip(labels, paths, strict=True)]
+        named = {"first": labels[0], "second": labels[1], **found}
         print(json.dumps(named, allow_nan=False) if arguments.format == "json" else "\n".join(_lines(named)))
         return 0
 
@@ -45,7 +53,7 @@ def prepared(argv: Sequence[str]) -> Callable[[], int]:
 def _lines(found: Mapping[str, Any]) -> list[str]:
     unit = "tokens" if found["H"] > 1 else "answers"
     return [
-        f"{found['second']}  minus  {found['first']}   at H = {found['H']}",
+        f"{found['second']}  MINUS  {found['first']}   at H = {found['H']} for both",
         f"  {found['problems']} problems in both; {found['only_first']} only in the first, "
         f"{found['only_second']} only in the second; {found['censored']} traces cut off, {found['left_out']} left out",
         f"  mean return               {shown(found['mean'])} {unit}",

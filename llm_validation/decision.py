@@ -22,6 +22,7 @@ import numpy as np
 
 from llm_validation.bands import Prediction, predicted_gap
 from llm_validation.evidence import Evidence, Part, Question, Sampled, bounds_and_measurements, from_curves, sampled
+from llm_validation.reasons import reasons
 from llm_validation.traces import Traces
 
 __all__ = ["Anticoncentrated", "Decision", "decide"]
@@ -30,6 +31,8 @@ Verdict = Literal["clone", "verify", "undecided"]
 
 #: The grid of n on which the crossover is sought, and of complexities, nats.
 LARGEST_N, COMPLEXITIES = 2**40, tuple(2.0**k for k in range(1, 15))
+#: Radii kappa tried, each twice the one before.
+_DOUBLINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Decision:
     parts: tuple[Part, ...]
     n_star: int | None  # smallest n from which on the bounds decide
     largest_log_class: float | None  # nats of both classes up to which the bounds decide at n
+    farthest_kappa: float | None = None  # kappa up to which the bounds say verify
     prediction: Prediction | None = None
     sampled: Sampled | None = None
     sensitivity: tuple[tuple[int, str, str], ...] = ()
@@ -71,6 +75,7 @@ class Decision:
             "parts": [{"says": part.says, "kind": part.kind} for part in self.parts],
             "n_star": self.n_star,
             "largest_log_class": self.largest_log_class,
+            "farthest_kappa": self.farthest_kappa,
             "prediction": None
             if self.prediction is None
             else {"gap": self.prediction.gap, **dataclasses.asdict(self.prediction)},
@@ -88,26 +93,37 @@ def decide(
 ) -> Decision:
     """The decision for one run at budget ``horizon``. ``brief``: without n*, the largest class, what would settle."""
     predicted = _predicted(horizon, question, anti)
-    found, evidence, no_curve = _evidence(base, horizon, question)
+    found, evidence, no_curve, level = _evidence(base, horizon, question)
     if predicted is not None:
         evidence.append(_as_evidence(predicted))
     counted = [e for e in evidence if trust_prediction or e.name != "prediction"]
     said = {e.verdict for e in counted if e.verdict is not None}
     verdict: Verdict = next(iter(said)) if len(said) == 1 else "undecided"
-    reasons = _reasons(counted, evidence, question)
+    unit = "tokens" if horizon > 1 else "answers"
+    length = float(np.nanmean(base.tokens)) if base.has_tokens else math.nan
+    lines = reasons(counted, evidence, question, found, length, unit)
     if no_curve:
-        reasons.append(f"learning curves are not used: {no_curve}")
+        lines.append(f"learning curves are not used: {no_curve}")
+    if predicted is None and question.own_expert and question.log_policies and question.log_verifiers and not brief:
+        lines.append("no prediction: at no margin epsilon > 0 is every problem's c certified to be positive")
     decisive = [e for e in counted if e.verdict == verdict] or counted
     parts = tuple(dict.fromkeys(part for e in decisive for part in e.parts))
-    n_star = largest = None
+    n_star = largest = farthest = None
     if found is not None and not brief:
         n_star, largest = _n_star(found, question), _largest_class(found, question)
+        farthest = _farthest(base, horizon, question, level) if verdict == "verify" else None
+    if farthest is not None:
+        lines.append(
+            f"the bounds say verify for experts up to kappa = {farthest:g}, of those tried (each twice the last)"
+        )
     settle = () if brief or verdict != "undecided" else tuple(_would_settle(found, question, n_star, largest))
-    return Decision(horizon, verdict, tuple(evidence), tuple(reasons), settle, parts, n_star, largest, predicted, found)
+    return Decision(
+        horizon, verdict, tuple(evidence), tuple(lines), settle, parts, n_star, largest, farthest, predicted, found
+    )
 
 
-def _evidence(base: Traces, horizon: int, question: Question) -> tuple[Sampled | None, list[Evidence], str]:
-    """What the traces say, all evidence at its share of the level, and why curves are not used if they are not."""
+def _evidence(base: Traces, horizon: int, question: Question) -> tuple[Sampled | None, list[Evidence], str, float]:
+    """What the traces say, all evidence at its share of the level, why curves are not used, and that level."""
     curves, why_not = None, ""
     if question.curves is not None:
         curves, why_not = from_curves(question.curves, horizon, question.n, question.seed, question.level)
@@ -118,7 +134,7 @@ def _evidence(base: Traces, horizon: int, question: Question) -> tuple[Sampled |
     if question.curves is not None and curves is not None:
         again, why_not = from_curves(question.curves, horizon, question.n, question.seed, level)
         evidence += [again] if again is not None else []
-    return found, evidence, why_not
+    return found, evidence, why_not, level
 
 
 def _predicted(horizon: int, question: Question, anti: Sequence[Anticoncentrated]) -> Prediction | None:
@@ -140,28 +156,6 @@ def _as_evidence(predicted: Prediction) -> Evidence:
     return Evidence("prediction", low, math.inf, math.nan, parts, "a theorem on the codebook only")
 
 
-def _reasons(counted: Sequence[Evidence], evidence: Sequence[Evidence], question: Question) -> list[str]:
-    reasons = []
-    if question.own_expert:
-        reasons.append("VF would clone traces of the base itself: at equal draws it cannot beat the best VB (garbling)")
-    for e in evidence:
-        reach = f"J(VB) - J(VF) in [{_shown(e.low)}, {_shown(e.high)}]"
-        says = e.verdict or "does not decide"
-        extra = "" if e in counted else " (a prediction, not counted)"
-        reasons.append(f"{e.name}: {reach}: {says}{extra}")
-    if {"clone", "verify"} <= {e.verdict for e in counted}:
-        reasons.append("pieces of evidence contradict each other: some assumption is wrong")
-    if not evidence:
-        reasons.append(
-            "no scores, no class sizes, no learning curves: nothing is known of what either recipe would lose"
-        )
-    return reasons
-
-
-def _shown(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "?"
-
-
 def _says(found: Sampled, question: Question, n: int) -> str | None:
     """What the evidence that depends on n says there."""
     verdicts = {e.verdict for e in bounds_and_measurements(found, question, n) if e.name != "measured"} - {None}
@@ -180,6 +174,20 @@ def _n_star(found: Sampled, question: Question) -> int | None:
     return high
 
 
+def _farthest(base: Traces, horizon: int, question: Question, level: float) -> float | None:
+    """The largest kappa of those tried, doubling, up to which the bounds say verify; None if the expert is outside."""
+    if not question.own_expert:
+        return None
+    farthest = None
+    for kappa in (question.kappa * 2.0**k for k in range(_DOUBLINGS)):
+        other = dataclasses.replace(question, kappa=kappa)
+        found = sampled(base, horizon, other, level)
+        if found is None or _says(found, other, question.n) != "verify":
+            break
+        farthest = kappa
+    return farthest
+
+
 def _largest_class(found: Sampled, question: Question) -> float | None:
     """The largest size of both classes, nats, at which the bounds decide at the n asked for; None if none does."""
     decided = [
@@ -192,7 +200,7 @@ def _largest_class(found: Sampled, question: Question) -> float | None:
 
 def _would_settle(found: Sampled | None, question: Question, n_star: int | None, largest: float | None) -> list[str]:
     if found is None:
-        return [f"at least two problems with {question.N} labelled samples each"]
+        return [f"at least two problems with {max(question.N, 2)} labelled samples each"]
     wanted = []
     if question.log_verifiers is None or question.log_policies is None:
         reach = f"; up to {largest:g} nats each the bounds would decide at n = {question.n}" if largest else ""

@@ -114,16 +114,15 @@ def _lines(run: Mapping[str, Any]) -> list[str]:
         f"  sigma {shown(estimates['sigma'])} {unit}   s = sigma/H {shown(estimates['s'])}",
     ]
     quartiles = ", ".join("?" if q is None else f"{q:.3g}" for q in run["spread"]["s_quartiles"])
-    lines.append(
-        f"  s quartiles over problems {quartiles}   problems with no spread seen {run['spread']['constant_problems']}"
-    )
+    alike = run["spread"]["constant_problems"]
+    lines.append(f"  s quartiles over problems {quartiles}   problems whose returns are all alike {alike}")
     block = run["concentration"]
     for i, epsilon in enumerate(block["epsilon"] if block else []):
-        quantile = block["lower_quantile"]["low"][i]
-        low = "?" if quantile is None else f"{quantile:.3g}"
+        tenth, least = block["lower_quantile"]["low"][i], block["least"][i]
+        certified = [f"9 in 10 problems at least {tenth:.3g}"] if tenth else []
+        certified += [f"every problem at least {least:.3g}"] if least else []
         lines.append(
-            f"  c({epsilon:g}) mean {shown(block['mean'][i])}   10% of problems may be below {low}"
-            f"   every problem at least {block['least'][i]:.3g}"
+            f"  c({epsilon:g}) mean {shown(block['mean'][i])}   {', '.join(certified) or 'no problem certified'}"
         )
     lines += [f"  {'!' if f['serious'] else '-'} {f['name']}: {f['count']} {f['says']}" for f in run["findings"]]
     decision = run["decision"]

@@ -216,7 +216,7 @@ def _question(traces: Traces, options: Options) -> Question:
     """What is asked of this run: n is its traces unless given, N at most its samples of a problem."""
     counts = np.bincount(traces.problem[np.isfinite(traces.correct)])
     usual = int(np.median(counts[counts > 0])) if counts.any() else 1
-    draws = options.N or min(_DRAWS, 2 ** int(math.log2(max(usual, 1))))
+    draws = min(options.N or _DRAWS, 2 ** int(math.log2(max(usual, 1))))  # no more than were sampled
     return Question(
         n=options.n or traces.size,
         N=draws,

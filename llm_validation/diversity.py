@@ -251,14 +251,12 @@ def sentence_embedder(model: str) -> Embed:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        raise TraceError(
-            f"--embeddings {model}: needs the extra 'embeddings' (pip install 'verifier-gap[embeddings]')"
-        ) from None
+        raise TraceError(f"{model}: needs the extra 'embeddings' (pip install 'verifier-gap[embeddings]')") from None
     try:
         encoder = SentenceTransformer(model)
     except (OSError, ValueError, RuntimeError, ImportError, AttributeError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TraceError(f"--embeddings {model}: cannot be loaded ({reason})") from None
+        raise TraceError(f"{model}: cannot be loaded ({reason})") from None
 
     def embed(texts: Sequence[str]) -> Any:
         return encoder.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)

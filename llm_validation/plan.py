@@ -217,7 +217,14 @@ def plan(
     wanted = _Wanted(target, horizon, width, level, most_problems, seed, tokens)
     at = epsilon if target == "c" else None
     return Plan(
-        target, horizon, width, level, _unit(target), at, wanted.options(found), (*notes, *_left_out(pilot, horizon))
+        target,
+        horizon,
+        width,
+        level,
+        _unit(target, horizon),
+        at,
+        wanted.options(found),
+        (*notes, *_left_out(pilot, horizon)),
     )
 
 
@@ -268,8 +275,9 @@ def _checked(target: Target, width: float, level: float, samples: Sequence[int],
     return tuple(sorted(set(samples)))
 
 
-def _unit(target: Target) -> str:
-    return {"sigma2": "tokens^2", "s": "1", "c": "probability"}.get(target, "tokens")
+def _unit(target: Target, horizon: int) -> str:
+    unit = "tokens" if horizon > 1 else "answers"
+    return {"sigma2": f"{unit}^2", "s": "1", "c": "probability"}.get(target, unit)
 
 
 def plan_assumed(
@@ -311,7 +319,7 @@ def plan_assumed(
     notes = ["no pilot", f"assumed: {stated or 'nothing'}"]
     notes += [f"at its worst over returns in 0..{horizon}: {missing}"] if missing else []
     notes += [] if of_values else ["fourth moments at their worst, those of two-point laws"]
-    return Plan(target, horizon, width, level, _unit(target), None, rows, tuple(notes))
+    return Plan(target, horizon, width, level, _unit(target, horizon), None, rows, tuple(notes))
 
 
 def _worst_mean(m: int, wanted: _Wanted, given: dict[str, float]) -> Variances:

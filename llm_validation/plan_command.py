@@ -29,7 +29,12 @@ def _parser() -> OneLineParser:
     add = parser.add_argument
     add("pilot", nargs="?", type=Path, metavar="PILOT", help="traces of one run")
     add("--target", choices=_TARGETS, required=True, metavar="TARGET", help=", ".join(_TARGETS))
-    add("--width", type=float, required=True, help="full width wanted: tokens (mu, sigma, difference), else a number")
+    add(
+        "--width",
+        type=float,
+        required=True,
+        help="full width wanted: tokens (mu, sigma, difference; answers at H = 1), else a number",
+    )
     add("--samples", default="4,8,16,32,64", metavar="RANGE", help="samples of a problem to consider")
     add("--epsilon", type=float, default=0.25, help="margin of c (default 0.25)")
     add("--second", type=Path, metavar="FILE", help="pilot of the other run, for a difference")
@@ -49,7 +54,7 @@ def prepared(argv: Sequence[str]) -> Callable[[], int]:
     assumed = {name: getattr(arguments, name) for name in ("mu", "sigma", "spread")}
     if arguments.pilot is None:
         if arguments.horizon is None or arguments.horizon < 1:
-            raise ValueError(f"--horizon {arguments.horizon}: expected a whole number of at least 1, or a pilot")
+            raise ValueError("--horizon: expected a whole number of at least 1 where there is no PILOT")
     elif any(value is not None for value in assumed.values()):
         raise ValueError("--mu, --sigma, --spread: expected without a pilot, which shows them")
     try:

@@ -79,7 +79,7 @@ def chosen(traces: Traces, wanted: Sequence[str], option: str) -> Traces:
         return traces
     kept = [i for i, group in enumerate(traces.groups) if any(word in str(group) for word in wanted)]
     if not kept:
-        there = "; ".join(map(str, traces.groups[:8]))
+        there = "; ".join(map(str, traces.groups[:3])) + ("; .." if len(traces.groups) > 3 else "")
         raise ValueError(f"{option} {', '.join(wanted)}: no such run; there are {len(traces.groups)}: {there}")
     place = np.full(len(traces.groups), -1)
     place[kept] = np.arange(len(kept))
@@ -95,8 +95,11 @@ def one_run(path: Path, option: str, arguments: argparse.Namespace, label: str |
         raise ValueError(f"{option} {error}") from None
     traces = chosen(found, [label] if label else [], f"{option} {path}:")
     if len(traces.groups) != 1:
-        there = "; ".join(map(str, traces.groups[:4]))
-        raise ValueError(f"{option} {path}: holds {len(traces.groups)} runs ({there}; ..), expected one: say which")
+        there = "; ".join(map(str, traces.groups[:4])) + ("; .." if len(traces.groups) > 4 else "")
+        which = {"FIRST": "--first-run", "SECOND": "--second-run", "PILOT": "--run"}.get(option, f"{option}-run")
+        raise ValueError(
+            f"{option} {path}: holds {len(traces.groups)} runs ({there}), expected one: {which} says which"
+        )
     return traces
 
 

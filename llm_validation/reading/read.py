@@ -47,6 +47,9 @@ def read_traces(
         parts.append((str(path), long))
     counter = count_tokens or (lambda text: len(text.split()))
     converted = [_converted(where, long, counter, tokenizer) for where, long in parts]
+    unnamed = [where for (where, _), part in zip(parts, converted, strict=True) if ("", "") in part["runs"]]
+    if len(unnamed) > 1:
+        converted[0]["notes"].append(f"{', '.join(unnamed)}: without model and run_id, taken together for one run")
     return _joined(converted)
 
 
