@@ -27,6 +27,8 @@ def prepared(argv: Sequence[str]) -> Callable[[], int]:
     arguments = parser.parse_args(argv)
     first = one_run(arguments.first, "FIRST", arguments, arguments.first_run)
     second = one_run(arguments.second, "SECOND", arguments, arguments.second_run)
+    if first.has_tokens != second.has_tokens:
+        raise ValueError("SECOND: tokens are known of one file and not of the other: expected the same, or --answers")
     horizon = arguments.horizon or max(first.longest, second.longest)
     if horizon < 1:
         raise ValueError(f"--horizon {horizon}: expected a whole number of at least 1")

@@ -44,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LABEL",
         help="only runs whose label contains this; may be repeated",
     )
-    add("--n", type=int, help="training traces of either recipe (default: the traces of each run)")
+    add(
+        "--n",
+        type=int,
+        help="training traces of either recipe, of independent problems (default: the problems of each run)",
+    )
     add(
         "--draws",
         type=int,
@@ -82,6 +86,9 @@ def _options(arguments: argparse.Namespace) -> Options:
     from llm_validation.diversity import sentence_embedder
     from llm_validation.learning_curves import read_curves
 
+    for name in ("expert", "cloned"):
+        if getattr(arguments, f"{name}_run") and not getattr(arguments, name):
+            raise ValueError(f"--{name}-run: expected --{name} FILE with it")
     if arguments.expert and arguments.cloned:
         raise ValueError("--cloned: expected without --expert, whose clone it would be")
     return Options(

@@ -31,7 +31,7 @@ from llm_validation.diversity import diversity
 from llm_validation.evidence import Question, value_bands
 from llm_validation.learning_curves import LearningCurves
 from llm_validation.moments import Interval, Moments, moments, problem_moments
-from llm_validation.quality import at_a_cap, quality
+from llm_validation.quality import Finding, quality, with_caps
 from llm_validation.reach import reach
 from llm_validation.test_time import curve_notes, curves
 from llm_validation.traces import Group, TraceError, Traces
@@ -39,6 +39,8 @@ from llm_validation.verifier_quality import verifier_quality
 
 __all__ = ["Options", "RunDiagnosis", "diagnose", "plain"]
 
+#: Largest size of a class, nats, and number of parameters.
+_LARGEST = 1e15
 #: Margins epsilon at which c is reported.
 EPSILONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Error of the bound on the smallest c, and of each problem's bound in means and quantiles.
@@ -79,10 +81,16 @@ class Options:
             ("--n", self.n, self.n is None or self.n >= 1, "a whole number of at least 1"),
             ("--draws", self.N, self.N is None or self.N >= 1, "a whole number of at least 1"),
             ("--kappa", self.kappa, 0.0 <= self.kappa < math.inf, "a number of at least 0"),
-            ("--log-policies", self.log_policies, _positive(self.log_policies), "nats, a positive number"),
-            ("--log-verifiers", self.log_verifiers, _positive(self.log_verifiers), "nats, a positive number"),
+            ("--log-policies", self.log_policies, _positive(self.log_policies), "nats, a positive number up to 1e15"),
+            (
+                "--log-verifiers",
+                self.log_verifiers,
+                _positive(self.log_verifiers),
+                "nats, a positive number up to 1e15",
+            ),
             ("--params", self.params, _positive(self.params), "a positive number"),
             ("--verifier-params", self.verifier_params, _positive(self.verifier_params), "a positive number"),
+            ("--seed", self.seed, self.seed >= 0, "a whole number of at least 0"),
             ("--level", self.level, 0.5 <= self.level < 1.0, "a number in [0.5, 1)"),
         )
         for name, value, holds, expected in checks:
@@ -91,7 +99,7 @@ class Options:
 
 
 def _positive(value: float | None) -> bool:
-    return value is None or 0.0 < value < math.inf
+    return value is None or 0.0 < value <= _LARGEST
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +134,14 @@ def diagnose(
     options = options or Options()
     if not np.isfinite(traces.correct).any():
         raise TraceError("no trace has a label: expected correct or reward in some")
-    runs = [(group, mine, options.horizon or mine.longest) for group, mine in traces.by_group()]
-    marked = [_with_caps(mine) for _, mine, _ in runs]
+    others = {
+        name: other for name, other in (("expert", options.expert), ("cloned", options.cloned)) if other is not None
+    }
+    for name, other in others.items():
+        _check_units(traces, other, name)
+    longest = max((other.longest for other in others.values()), default=1)
+    runs = [(group, mine, options.horizon or max(mine.longest, longest)) for group, mine in traces.by_group()]
+    marked = [with_caps(mine) for _, mine, _ in runs]
     bounds = _concentrations([(mine, H) for mine, (_, _, H) in zip(marked, runs, strict=True)])
     found = []
     for (group, given, H), mine, pair in zip(runs, marked, bounds, strict=True):
@@ -136,10 +150,14 @@ def diagnose(
     return found
 
 
-def _with_caps(traces: Traces) -> Traces:
-    """Wrong traces at what looks like a cap count as cut off: they failed at budgets up to it, beyond it is unknown."""
-    piled = at_a_cap(traces) & (traces.correct != 1.0)
-    return dataclasses.replace(traces, truncated=traces.truncated | piled) if piled.any() else traces
+def _check_units(traces: Traces, other: Traces, name: str) -> None:
+    """Raises :class:`TraceError` where tokens are known of one file and not of the other: returns differ in unit."""
+    for group, mine in traces.by_group():
+        if mine.has_tokens != other.has_tokens:
+            which = ("known", "not known") if mine.has_tokens else ("not known", "known")
+            raise TraceError(
+                f"--{name}: tokens are {which[1]} of it and {which[0]} of {group}: expected the same, or --answers"
+            )
 
 
 def _concentrations(runs: Sequence[tuple[Traces, int]]) -> list[tuple[Concentration, Concentration]]:
@@ -187,7 +205,7 @@ def _run(
         "traces": traces.size,
         "problems": found.problem.size,
         "samples": _spread_of(found.samples),
-        "findings": [dataclasses.asdict(finding) for finding in quality(given, H)],
+        "findings": [dataclasses.asdict(finding) for finding in _findings(given, H, options)],
         "estimates": estimates,
         "spread": _spread(found, of_least, H),
         "per_problem": _per_problem(traces, found, each, H),
@@ -208,23 +226,32 @@ def _run(
     return RunDiagnosis(group, H, decision, plain(data))
 
 
+def _findings(traces: Traces, H: int, options: Options) -> list[Finding]:
+    """Of the run, and of the expert's or clone's traces under their name."""
+    found = quality(traces, H)
+    for name, other in (("expert", options.expert), ("cloned", options.cloned)):
+        if other is not None:
+            found += [dataclasses.replace(finding, name=f"{name}: {finding.name}") for finding in quality(other, H)]
+    return found
+
+
 def _block(found: Any) -> dict[str, Any] | None:
     return None if found is None else dict(found.as_dict())
 
 
 def _question(traces: Traces, options: Options) -> Question:
-    """What is asked of this run: n is its traces unless given, N at most its samples of a problem."""
+    """What is asked of this run: n is its problems unless given, N at most the samples that nearly all of them have."""
     counts = np.bincount(traces.problem[np.isfinite(traces.correct)])
-    usual = int(np.median(counts[counts > 0])) if counts.any() else 1
+    usual = int(np.quantile(counts[counts > 0], 0.05, method="lower")) if counts.any() else 1
     draws = min(options.N or _DRAWS, 2 ** int(math.log2(max(usual, 1))))  # no more than were sampled
     return Question(
-        n=options.n or traces.size,
+        n=options.n or int((counts > 0).sum()) or 1,
         N=draws,
         kappa=options.kappa,
         log_policies=options.log_policies,
         log_verifiers=options.log_verifiers,
-        expert=None if options.expert is None else _with_caps(options.expert),
-        cloned=None if options.cloned is None else _with_caps(options.cloned),
+        expert=None if options.expert is None else with_caps(options.expert),
+        cloned=None if options.cloned is None else with_caps(options.cloned),
         curves=options.curves,
         seed=options.seed,
         level=options.level,

@@ -17,7 +17,8 @@ problem's samples and the unbiased variance of the other half this bounds it fro
 
 The difference of values without the bands is a mean over problems, paired where both sides have the same ones; its
 interval is the studentised bootstrap's. Bands are added outside of it. Traces of unknown return (cut off below the
-budget) are taken as failed and as solved at the next token: of all combinations the widest interval is kept.
+budget, unlabelled, right but of unknown length) are taken as failed and at their best: of all combinations the widest
+interval is kept. A contrast is formed only where at least 95% of the base's problems have samples enough for it.
 """
 
 from __future__ import annotations
@@ -131,8 +132,13 @@ def _best(traces: Traces, horizon: int, N: int, by: Literal["oracle", "score"]) 
     return _Side(tuple(traces.problems[i] for i in numbers), values)
 
 
-#: Least scale of sigma_x, as a share of the mean variance.
-_LEAST_SCALE = 0.3
+_UNPAIRED = "unpaired: other problems"
+#: Share of the problems of the base that a contrast must be about.
+_NEARLY_ALL = 0.95
+#: Share of traces that must have a score where best-of-N under scores is measured.
+_SCORED = 0.99
+#: Least scale of sigma_x: a share of the mean variance of other problems, which is taken as at least this of H^2.
+_LEAST_SCALE, _FLOOR = 0.3, 1e-6
 
 
 def _ball_expert(traces: Traces, horizon: int, kappa: float) -> _Side:
@@ -145,11 +151,12 @@ def _ball_expert(traces: Traces, horizon: int, kappa: float) -> _Side:
     known = found.known_spread & np.logical_and(*(np.isin(found.problem, half.problem) for half in halves))
     if not known.any():
         return _Side((), np.zeros(0))
-    spread = float(found.variance[found.known_spread].mean())
-    gain = np.zeros(int(known.sum()))
+    variance = found.variance[known]
+    spread = (variance.sum() - variance) / max(variance.size - 1, 1)  # of the other problems
+    gain = np.zeros(variance.size)
     first, second = (half.variance[np.isin(half.problem, found.problem[known])] for half in halves)
-    for one, other in ((first, second), (second, first)) if spread > 0.0 else ():
-        scale = np.sqrt(one + _LEAST_SCALE * spread)
+    for one, other in ((first, second), (second, first)):
+        scale = np.sqrt(one + _LEAST_SCALE * np.maximum(spread, _FLOOR * horizon**2))
         gain += math.sqrt(kappa) * 0.25 * (other / scale + scale)
     names = tuple(name for name, usable in zip(side.names, known, strict=True) if usable)
     return _Side(names, found.mean[known] + gain)
@@ -173,14 +180,14 @@ def _difference(first: _Side, second: _Side, horizon: int, level: float, seed: i
     """Interval of E first - E second: paired over the problems of both, else each on its own."""
     place = {name: i for i, name in enumerate(second.names)}
     pairs = [(i, place[name]) for i, name in enumerate(first.names) if name in place]
-    if len(pairs) >= 2 and len(pairs) >= 0.5 * min(len(first.names), len(second.names)):
+    if len(pairs) >= max(2.0, _NEARLY_ALL * len(first.names)):
         rows, columns = np.array(pairs).T
         return bootstrap_mean(
             first.values[rows] - second.values[columns], seed, level, -float(horizon), float(horizon) * 2.0
         )
     half = 1.0 - (1.0 - level) / 2.0
     a, b = (bootstrap_mean(side.values, seed, half, 0.0, float(horizon)) for side in (first, second))
-    return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low, level, "unpaired: other problems")
+    return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low, level, _UNPAIRED)
 
 
 def _widest(found: Sequence[Interval]) -> Interval:
@@ -202,19 +209,24 @@ class Sampled:
 
 
 def _candidates(N: int) -> list[int]:
-    return [2**k for k in range(int(math.log2(N)) + 1)] if N > 1 else [1]
+    """N itself, and the powers of two below it."""
+    return sorted({N, *(2**k for k in range(N.bit_length()) if 2**k <= N)})
 
 
 def sampled(base: Traces, horizon: int, question: Question, level: float) -> Sampled | None:
     """Contrasts of best-of-N' with the expert or clone, at ``level`` together; None where no problem has N draws."""
     other = question.cloned or question.expert
-    bases = base.extremes(horizon)
-    others = [_means(version, horizon)[0] for version in other.extremes(horizon)] if other is not None else []
+    bases = base.completions(horizon)
+    others = [_means(version, horizon)[0] for version in other.completions(horizon)] if other is not None else []
     experts = others or [_ball_expert(version, horizon, question.kappa) for version in bases]
     experts = [side for side in experts if side.values.size >= 2]
 
+    wanted = _NEARLY_ALL * max(np.unique(base.problem).size, 2)
+    if other is None:
+        experts = [side for side in experts if side.values.size >= wanted]
+
     def contrast(N: int, by: Literal["oracle", "score"], at: float) -> Contrast | None:
-        sides = [side for version in bases if (side := _best(version, horizon, N, by)).values.size >= 2]
+        sides = [side for version in bases if (side := _best(version, horizon, N, by)).values.size >= wanted]
         found = [
             _difference(side, expert, horizon, at, question.seed) for side, expert in itertools.product(sides, experts)
         ]
@@ -225,7 +237,8 @@ def sampled(base: Traces, horizon: int, question: Question, level: float) -> Sam
     contrasts = [c for N in counts if (c := contrast(N, "oracle", each)) is not None]
     if not contrasts:
         return None
-    has_scores = bool(np.isfinite(base.score).any())
+    labelled = np.isfinite(base.correct)
+    has_scores = bool(labelled.any()) and float(np.isfinite(base.score[labelled]).mean()) >= _SCORED
     scored = contrast(question.N, "score", level) if has_scores else None
     return Sampled(horizon, tuple(contrasts), scored, _sd_of_expert(bases, horizon, question, level))
 
@@ -234,7 +247,7 @@ def _sd_of_expert(bases: Sequence[Traces], horizon: int, question: Question, lev
     """Root mean square sd of VF's expert, its upper confidence bound, tokens."""
     if question.cloned is not None:
         return 0.0
-    versions = question.expert.extremes(horizon) if question.expert is not None else bases
+    versions = question.expert.completions(horizon) if question.expert is not None else bases
     top = 0.0
     for version in versions:
         found = _means(version, horizon)[1]
@@ -270,9 +283,15 @@ def _evidence(
     name: str, top: Contrast, low: float, band: float, parts: Sequence[Part], others: Sequence[Part], question: Question
 ) -> Evidence:
     """``low`` and the high end of ``top``, with the clone's band outside."""
-    high = math.inf if question.own_expert else top.difference.high + band
+    is_open = question.own_expert or top.N != question.N  # best of fewer draws bounds nothing from above
+    high = math.inf if is_open else top.difference.high + band
     sampled_part = Part(f"best-of-{top.N} minus VF's side, over problems: {top.difference.method}", "estimate")
-    return Evidence(name, low - band, high, top.difference.estimate, (*parts, *others, sampled_part))
+    rests: tuple[Part, ...] = (
+        Part("no kind of problem that is too rare to be seen here (under 3 in their number) turns it", "assumption"),
+    )
+    if top.difference.method == _UNPAIRED:
+        rests += (Part("both files sample their problems from one population: they hold other problems", "assumption"),)
+    return Evidence(name, low - band, high, top.difference.estimate, (*parts, *others, sampled_part, *rests))
 
 
 def _cloning(found: Sampled, question: Question, n: int) -> tuple[float, tuple[Part, ...]]:
@@ -317,6 +336,8 @@ def from_curves(curves: LearningCurves, horizon: int, n: int, seed: int, level: 
         Part(f"{method} at n = {n}: {side.how} on its learning curve", kinds.get(side.how, "assumption"))
         for method, side in sides.items()
     )
+    if curves.freedom is None or np.isinf(curves.freedom).any():
+        parts += (Part("se holds the chance of training, not only that of evaluation", "assumption"),)
     return Evidence("curves", vb.low - vf.high, vb.high - vf.low, vb.estimate - vf.estimate, parts), ""
 
 
@@ -326,7 +347,7 @@ def value_bands(base: Traces, found: Sampled, question: Question, ns: Sequence[i
     Where a class size is not known its band is all of [0, H]. The upper end of VB is best-of-N with the true return.
     """
     H, seed, level = found.horizon, question.seed, question.level
-    bases = base.extremes(H)
+    bases = base.completions(H)
     draws = [
         (c.N, _widest([_interval(_best(version, H, c.N, "oracle"), H, level, seed) for version in bases]))
         for c in found.contrasts
@@ -340,7 +361,7 @@ def value_bands(base: Traces, found: Sampled, question: Question, ns: Sequence[i
         if question.log_verifiers is not None:
             error = verifier_error(H, n, question.log_verifiers)
             low = max(0.0, *(best.low - best_of_n_loss(H, N, error) for N, best in draws))
-        rows.append({**row, "vb_low": low, "vb_high": draws[-1][1].high})
+        rows.append({**row, "vb_low": low, "vb_high": draws[-1][1].high if draws[-1][0] == question.N else float(H)})
     return rows
 
 
@@ -352,7 +373,7 @@ def _expert_interval(bases: Sequence[Traces], horizon: int, question: Question) 
     """The value of VF's expert (or clone); of the ball's, from the base's value to the bound on it."""
     level, seed, other = question.level, question.seed, question.cloned or question.expert
     if other is not None:
-        versions = other.extremes(horizon)
+        versions = other.completions(horizon)
         return _widest([_interval(_means(version, horizon)[0], horizon, level, seed) for version in versions])
     low = _widest([_interval(_means(version, horizon)[0], horizon, level, seed) for version in bases])
     tops = [

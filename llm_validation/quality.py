@@ -6,6 +6,7 @@ can turn a decision.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from llm_validation.traces import Traces
 
-__all__ = ["CAP_SHARE", "FEW_SAMPLES", "Finding", "at_a_cap", "quality"]
+__all__ = ["CAP_SHARE", "FEW_SAMPLES", "Finding", "at_a_cap", "quality", "with_caps"]
 
 #: Samples of a problem below which its own spread is hardly known.
 FEW_SAMPLES = 8
@@ -56,6 +57,12 @@ def at_a_cap(traces: Traces) -> NDArray[np.bool_]:
         if values.size > 1 and counts[-1] >= max(2, CAP_SHARE * mine.size, PILE * below):
             piled[mine[traces.tokens[mine] == values[-1]]] = True
     return piled
+
+
+def with_caps(traces: Traces) -> Traces:
+    """Wrong traces at what looks like a cap count as cut off: they failed at budgets up to it, beyond it is unknown."""
+    piled = at_a_cap(traces) & (traces.correct != 1.0)
+    return dataclasses.replace(traces, truncated=traces.truncated | piled) if piled.any() else traces
 
 
 def quality(traces: Traces, horizon: int) -> list[Finding]:

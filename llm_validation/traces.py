@@ -138,3 +138,21 @@ class Traces:
         next_token = np.where(np.isfinite(self.tokens), self.tokens + 1.0, 1.0)
         spent = np.where(unknown, next_token, self.tokens) if self.has_tokens else self.tokens
         return failed, dataclasses.replace(failed, correct=np.where(unknown, 1.0, self.correct), tokens=spent)
+
+    def completions(self, horizon: int) -> tuple[Traces, ...]:
+        """As :meth:`extremes`, and traces of unknown label or (if right) of unknown tokens: failed, or at their best.
+
+        Which labels and lengths are missing may depend on what they would say, so that leaving them out is no bound.
+        """
+        unlabelled = np.isnan(self.correct)
+        vague = (self.correct == 1.0) & np.isnan(self.tokens) & self.has_tokens
+        versions = self.extremes(horizon)
+        if not (unlabelled | vague).any():
+            return versions
+        low, high = versions[0], versions[-1]
+        spent = np.where((unlabelled | vague) & np.isnan(high.tokens), 1.0, high.tokens)
+        failed = dataclasses.replace(low, correct=np.where(unlabelled | vague, 0.0, low.correct))
+        best = dataclasses.replace(
+            high, correct=np.where(unlabelled, 1.0, high.correct), tokens=spent if self.has_tokens else high.tokens
+        )
+        return failed, best

@@ -26,9 +26,16 @@ def add_reading(add: Callable[..., Any]) -> None:
         metavar="H",
         help="token budget (default: the longest trace of each run; 1 without tokens)",
     )
-    add("--seed", type=int, default=0, help="of every bootstrap and split (default 0)")
+    add("--seed", type=_seed, default=0, help="of every bootstrap and split (default 0)")
     add("--level", type=float, default=0.95, help="of every interval (default 0.95)")
     add("--format", choices=("table", "json"), default="table", help="what is printed on standard output")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value}, expected a whole number of at least 0")
+    return value
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -66,7 +73,11 @@ def read(paths: Sequence[Path], arguments: argparse.Namespace) -> Traces:
     traces = read_traces(
         paths, _mapping(arguments.map), _counter(arguments.tokenizer), arguments.tokenizer or "white space"
     )
-    return traces.as_answers() if arguments.answers else traces
+    if not arguments.answers:
+        return traces
+    from llm_validation.quality import with_caps
+
+    return with_caps(traces).as_answers()
 
 
 def chosen(traces: Traces, wanted: Sequence[str], option: str) -> Traces:

@@ -183,3 +183,67 @@ def test_the_decision_is_plain_data() -> None:
     found = decide(traces_of(coin(0.3)), H, Question(10**5, 16, log_policies=20.0, log_verifiers=20.0))
     text = json.dumps(plain(found.as_dict()), allow_nan=False)
     assert json.loads(text)["verdict"] == found.verdict
+
+
+def test_best_of_fewer_draws_bounds_nothing_from_above() -> None:
+    """With 31 draws the contrast is that of 31, and where only 16 samples are there no upper end is claimed."""
+    expert = traces_of(coin(0.68, m=64, seed=1))
+    question = Question(10**7, 31, log_policies=10.0, log_verifiers=10.0, expert=expert)
+    rare = coin(0.05, X=200, m=64)
+    assert decide(traces_of(rare), H, question, brief=True).verdict != "clone"
+    few = decide(traces_of(coin(0.05, X=200, m=16)), H, dataclasses.replace(question, N=64), brief=True)
+    assert few.verdict == "undecided"
+    assert all(math.isinf(e.high) for e in few.evidence)
+
+
+def test_problems_of_few_samples_are_not_left_out() -> None:
+    """Where 40% of the problems have too few samples for N draws no contrast is formed at that N."""
+    returns = coin(0.5, m=16)
+    traces = traces_of(returns)
+    keep = (traces.problem >= 40) | (np.arange(traces.size) % 16 < 2)
+    found = sampled(traces.where(keep), H, Question(10**6, 8, kappa=1.0), 0.95)
+    assert found is None or max(c.N for c in found.contrasts) <= 2
+
+
+def test_what_is_missing_is_taken_both_ways() -> None:
+    """Lengths or labels that are missing only where a clone is right or wrong cannot make a sure verdict."""
+    right = coin(0.4)
+    base = traces_of(right, score=right)
+    clone = traces_of(coin(0.9, seed=1))
+    gone = (np.arange(clone.size) % 3 > 0) & (clone.correct == 1.0)
+    question = Question(1000, 2, cloned=dataclasses.replace(clone, tokens=np.where(gone, math.nan, clone.tokens)))
+    assert decide(base, H, question, brief=True).verdict != "verify"
+    failures = (np.arange(clone.size) % 20 > 0) & (clone.correct == 0.0)
+    nameless = dataclasses.replace(traces_of(coin(0.5, seed=2)), score=np.full(1600, math.nan))
+    hidden = dataclasses.replace(
+        nameless, correct=np.where(failures & (nameless.correct == 0.0), math.nan, nameless.correct)
+    )
+    assert decide(base, H, dataclasses.replace(question, cloned=hidden), brief=True).verdict != "clone"
+
+
+def test_scores_of_some_traces_only_are_not_used() -> None:
+    """Where a fifth of the traces has no score best-of-N under scores is not measured."""
+    right = coin(0.4)
+    score = np.where((right == 0) & (np.arange(right.size).reshape(right.shape) % 5 == 0), math.nan, right)
+    found = decide(traces_of(right, score=score), H, Question(1000, 4, cloned=traces_of(coin(0.4, seed=1))), brief=True)
+    assert not found.evidence
+
+
+def test_other_problems_are_an_assumption() -> None:
+    """Two files of other problems are compared unpaired, and it says that they are taken for one population."""
+    expert = traces_of(coin(0.9, seed=1), names="other")
+    question = Question(10**6, 1, log_policies=5.0, log_verifiers=5.0, expert=expert)
+    found = decide(traces_of(coin(0.2)), H, question, brief=True)
+    assert any("one population" in part.says for part in found.parts)
+
+
+def test_the_bound_on_the_ball_is_not_too_low() -> None:
+    """Two problems of 8 samples, p = .05: the estimate of mu + sigma sqrt(kappa) is above it on average."""
+    from llm_validation.evidence import _ball_expert
+
+    rng = np.random.default_rng(8)
+    truth = 0.05 + math.sqrt(0.05 * 0.95)
+    found = [
+        _ball_expert(traces_of(1 * (rng.random((2, 8)) < 0.05), horizon=1), 1, 1.0).values.mean() for _ in range(3000)
+    ]
+    assert np.mean(found) >= truth - 3.0 * np.std(found) / math.sqrt(3000)

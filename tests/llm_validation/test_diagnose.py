@@ -139,6 +139,9 @@ def test_a_full_directory_is_refused_and_resumed(
     "options",
     [
         ("--horizon", "0"),
+        ("--seed", "-1"),
+        ("--expert-run", "x"),
+        ("--log-verifiers", "1e308"),
         ("--horizon", "x"),
         ("--n", "0"),
         ("--draws", "0"),
@@ -320,3 +323,26 @@ def test_an_unmarked_cap_censors_beyond_it(tmp_path: Path) -> None:
     assert at["samples"]["min"] == 16
     assert beyond["samples"]["max"] == 13
     assert any(finding["name"] == "at a cap" for finding in beyond["findings"])
+
+
+def test_tokens_in_one_file_only_are_refused(traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An expert without tokens beside a base with them is refused with one line; --answers compares both."""
+    columns = table(seed=4)
+    del columns["tokens"]
+    path = tmp_path / "expert.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert main([str(traces), "--expert", str(path)]) == 2
+    assert "--answers" in capsys.readouterr().err
+    assert main([str(traces), "--expert", str(path), "--answers"]) == 0
+    assert main(["compare", str(traces), str(path)]) == 2
+
+
+def test_an_experts_file_is_checked_and_sets_the_budget(traces: Path, tmp_path: Path) -> None:
+    """H is the longest trace of both files, and flaws of the expert's are found under its name."""
+    columns = table(seed=4)
+    columns["tokens"] = columns["tokens"] * 4
+    path = tmp_path / "expert.parquet"
+    pq.write_table(pa.table({**columns, "correct": [None] * 100 + list(columns["correct"][100:])}), path)
+    (run,) = diagnose(read_traces([traces]), Options(expert=read_traces([path])))
+    assert int(max(columns["tokens"])) == run.H
+    assert any(finding["name"] == "expert: unlabelled" for finding in run.data["findings"])

@@ -410,3 +410,19 @@ def test_the_page_repeats_the_stored_tables() -> None:
         assert (
             f"{place} {row['quantile_true']:.3f} | {row['quantile_low']:.3f} | {row['quantile_coverage']:.4f}" in page
         )
+
+
+def test_simulated_cases_are_decided_rightly_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 40 cases a third at least is decided, all rightly; a resumed run repeats the table; bad counts are refused."""
+    from llm_validation.trials.__main__ import main
+
+    argv = ["decisions", "--cases", "40", "--seed", "5", "--out", str(tmp_path / "d"), "--format", "json"]
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["decided"] >= 13
+    assert found["right"] == found["decided"]
+    assert {group["winner"] for group in found["groups"]} == {"clone", "verify"}
+    first = (tmp_path / "d" / "cases.parquet").read_bytes()
+    assert main([*argv, "--resume"]) == 0
+    assert (tmp_path / "d" / "cases.parquet").read_bytes() == first
+    assert main(["decisions", "--cases", "0", "--out", str(tmp_path / "e")]) == 2
