@@ -132,6 +132,12 @@ def _lines(run: Mapping[str, Any]) -> list[str]:
             f"  c({epsilon:g}) mean {shown(block['mean'][i])}   {', '.join(certified) or 'no problem certified'}"
         )
     lines += [f"  {'!' if f['serious'] else '-'} {f['name']}: {f['count']} {f['says']}" for f in run["findings"]]
+    curves = (run["prediction"] or {}).get("from_curves") or {}
+    for reading in curves.get("complexities", ()):
+        if reading["estimate"] is not None:
+            lines.append(
+                f"  {reading['name']} {reading['bound']} {shown(reading)} nats, read from curves: {reading['says']}"
+            )
     decision = run["decision"]
     lines.append(f"  decision: {decision['verdict'].upper()}")
     lines += [f"    because {reason}" for reason in decision["reasons"]]

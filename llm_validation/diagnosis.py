@@ -29,7 +29,7 @@ from llm_validation.decision import Anticoncentrated, Decision, decide
 from llm_validation.decomposition import decomposition
 from llm_validation.diversity import diversity
 from llm_validation.evidence import Question, value_bands
-from llm_validation.learning_curves import LearningCurves
+from llm_validation.learning_curves import LearningCurves, Reading, crossover, effective_complexity
 from llm_validation.moments import Interval, Moments, moments, problem_moments
 from llm_validation.quality import Finding, quality, with_caps
 from llm_validation.reach import reach
@@ -213,7 +213,7 @@ def _run(
         "censoring": _block(censored(given, H, seed)),
         "curve_notes": list(curve_notes(traces, H)),
         "curves": [point.as_dict() for point in curves(traces, H, seed, options.params, options.verifier_params)],
-        "prediction": _prediction(decision, traces, H, question),
+        "prediction": _prediction(decision, traces, H, question, estimates["sigma"].estimate, _usual_c(each)),
         "decision": decision.as_dict(),
     }
     if options.detail:
@@ -224,6 +224,11 @@ def _run(
             "verifier": _block(verifier_quality(traces, H, seed)),
         }
     return RunDiagnosis(group, H, decision, plain(data))
+
+
+def _usual_c(each: Concentration) -> float:
+    """Mean plug-in c at the largest margin over problems that vary; NaN if none does."""
+    return float(each.plug_in[-1, each.varies].mean()) if each.varies.any() else math.nan
 
 
 def _findings(traces: Traces, H: int, options: Options) -> list[Finding]:
@@ -330,7 +335,23 @@ def _concentration_block(
     }
 
 
-def _prediction(decision: Decision, traces: Traces, H: int, question: Question) -> dict[str, Any] | None:
+def _from_curves(question: Question, H: int, sigma: float, c: float) -> dict[str, Any] | None:
+    """What learning curves say beside J at n: where they cross, and class sizes that bounds read from them (nats)."""
+    if question.curves is None:
+        return None
+    crossing = crossover(question.curves, H, question.level)
+    sizes: Sequence[Reading] = ()
+    if 0.0 < sigma <= H / 2.0 and 0.0 < c <= 1.0:
+        sizes = effective_complexity(question.curves, sigma, c, H, question.seed, question.level)
+    return {
+        "crossing": None if crossing is None else crossing.as_dict(),
+        "complexities": [reading.as_dict() for reading in sizes],
+    }
+
+
+def _prediction(
+    decision: Decision, traces: Traces, H: int, question: Question, sigma: float, c: float
+) -> dict[str, Any] | None:
     """Bands of both values against n, around the n asked for; None where no problem has enough samples."""
     if decision.sampled is None:
         return None
@@ -345,5 +366,6 @@ def _prediction(decision: Decision, traces: Traces, H: int, question: Question) 
         "assumptions": assumptions,
         "bands": value_bands(traces, decision.sampled, question, ns),
         "crossover": decision.n_star,
+        "from_curves": _from_curves(question, H, sigma, c),
         "ceiling": H,
     }

@@ -43,6 +43,8 @@ def _headline(e: Evidence, question: Question, unit: str) -> str:
         f"the clone of an expert within chi^2 {question.kappa:g} of the base" if question.own_expert else "the clone"
     )
     search = f"best-of-{question.N}"
+    if e.name == "curves":
+        whose, search = "VF", "VB"
     if e.verdict == "verify":
         return f"{search} is worth at least {e.low:.3g} {unit} a problem more than {whose} ({e.name})"
     return f"{whose} is worth at least {-e.high:.3g} {unit} a problem more than {search} ({e.name})"

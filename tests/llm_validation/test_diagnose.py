@@ -346,3 +346,18 @@ def test_an_experts_file_is_checked_and_sets_the_budget(traces: Path, tmp_path: 
     (run,) = diagnose(read_traces([traces]), Options(expert=read_traces([path])))
     assert int(max(columns["tokens"])) == run.H
     assert any(finding["name"] == "expert: unlabelled" for finding in run.data["findings"])
+
+
+def test_learning_curves_tell_where_they_cross_and_what_they_imply(
+    traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Curves that cross between n = 100 and 400 decide at a measured n, and class sizes are read from them."""
+    path = tmp_path / "curves.csv"
+    J = {"VF": (10, 14, 16, 17), "VB": (5, 20, 24, 25)}
+    rows = [f"{m},{n},64,{value},0.3" for m in J for n, value in zip((100, 400, 1600, 6400), J[m], strict=True)]
+    path.write_text("\n".join(["method,n,H,J,se", *rows]))
+    run = answer(capsys, traces, "--horizon", "64", "--n", "6400", "--curves", path)["runs"][0]
+    assert run["decision"]["verdict"] == "verify"
+    found = run["prediction"]["from_curves"]
+    assert (found["crossing"]["n_low"], found["crossing"]["n_high"]) == (100, 400)
+    assert {reading["bound"] for reading in found["complexities"]} == {"at most", "at least"}
