@@ -149,6 +149,9 @@ def _predicted(horizon: int, question: Question, anti: Sequence[Anticoncentrated
 def _as_evidence(predicted: Prediction) -> Evidence:
     parts = (
         Part("the policy class is as hard to clone as the mirrored codebook", "assumption"),
+        Part(
+            "all problems have at least the sigma and c certified for those sampled, each at level 0.95", "assumption"
+        ),
         Part(f"there VF loses at least {predicted.gain:.3g} tokens (vf-lower)", "theorem"),
         Part(f"top-c loses at most {predicted.loss:.3g} tokens (vb-upper-top-c)", "theorem"),
     )

@@ -135,6 +135,8 @@ def _best(traces: Traces, horizon: int, N: int, by: Literal["oracle", "score"]) 
 _UNPAIRED = "unpaired: other problems"
 #: Share of the problems of the base that a contrast must be about.
 _NEARLY_ALL = 0.95
+#: Share of the error that the bound on the expert's sd takes.
+_OF_SD = 0.1
 #: Share of traces that must have a score where best-of-N under scores is measured.
 _SCORED = 0.99
 #: Least scale of sigma_x: a share of the mean variance of other problems, which is taken as at least this of H^2.
@@ -233,6 +235,7 @@ def sampled(base: Traces, horizon: int, question: Question, level: float) -> Sam
         return Contrast(N, _widest(found)) if found else None
 
     counts = _candidates(question.N)
+    of_sd, level = 1.0 - _OF_SD * (1.0 - level), 1.0 - (1.0 - _OF_SD) * (1.0 - level)  # both together at level
     each = 1.0 - (1.0 - level) / len(counts)
     contrasts = [c for N in counts if (c := contrast(N, "oracle", each)) is not None]
     if not contrasts:
@@ -240,11 +243,15 @@ def sampled(base: Traces, horizon: int, question: Question, level: float) -> Sam
     labelled = np.isfinite(base.correct)
     has_scores = bool(labelled.any()) and float(np.isfinite(base.score[labelled]).mean()) >= _SCORED
     scored = contrast(question.N, "score", level) if has_scores else None
-    return Sampled(horizon, tuple(contrasts), scored, _sd_of_expert(bases, horizon, question, level))
+    return Sampled(horizon, tuple(contrasts), scored, _sd_of_expert(bases, horizon, question, of_sd))
 
 
 def _sd_of_expert(bases: Sequence[Traces], horizon: int, question: Question, level: float) -> float:
-    """Root mean square sd of VF's expert, its upper confidence bound, tokens."""
+    """Root mean square sd of VF's expert, its upper confidence bound, tokens.
+
+    Where a share q of the traces is of unknown return the variance is at most 5 q H^2/4 above that of either version: a
+    mixture has (1-q) s_1^2 + q s_2^2 + q (1-q) (m_1 - m_2)^2.
+    """
     if question.cloned is not None:
         return 0.0
     versions = question.expert.completions(horizon) if question.expert is not None else bases
@@ -252,8 +259,12 @@ def _sd_of_expert(bases: Sequence[Traces], horizon: int, question: Question, lev
     for version in versions:
         found = _means(version, horizon)[1]
         variance = bootstrap_mean(found.variance[found.known_spread], question.seed, level, 0.0, horizon**2 / 4.0)
-        top = max(top, math.sqrt(variance.high))
-    return top if question.expert is not None else expert_sd(horizon, top, question.kappa)
+        top = max(top, variance.high)
+    if len(versions) > 1:
+        apart = versions[0].returns(horizon) != versions[1].returns(horizon)
+        top = min(top + 1.25 * float(apart.mean()) * horizon**2, horizon**2 / 4.0)
+    sd = math.sqrt(top)
+    return sd if question.expert is not None else expert_sd(horizon, sd, question.kappa)
 
 
 def bounds_and_measurements(found: Sampled, question: Question, n: int) -> list[Evidence]:
