@@ -43,7 +43,7 @@ from llm_validation.calibration import probabilities
 from llm_validation.moments import Interval, bootstrap_mean
 from llm_validation.traces import TraceError, Traces
 
-__all__ = ["CurvePoint", "best_of_n_values", "curve_notes", "curves", "usual_counts"]
+__all__ = ["CurvePoint", "best_of_n_values", "curve_notes", "curves", "kept_of_draws", "usual_counts"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -108,7 +108,7 @@ def _block_means(values: Floats, keys: Floats) -> Floats:
     return np.asarray(means[block])
 
 
-def _largest(problem: Ints, values: Floats, keys: Floats, counts: Sequence[int]) -> tuple[Ints, Floats]:
+def kept_of_draws(problem: Ints, values: Floats, keys: Floats, counts: Sequence[int]) -> tuple[Ints, Floats]:
     """Of every problem E[value of the draw with the largest key of N], (X, len(counts)); NaN where N > m."""
     numbers: list[Ints] = []
     found: list[Floats] = []
@@ -142,7 +142,7 @@ def best_of_n_values(
         usable &= np.isfinite(traces.score)
     values = returns[usable]
     keys = traces.score[usable] if by == "score" else values
-    numbers, found = _largest(traces.problem[usable], values, keys, [N])
+    numbers, found = kept_of_draws(traces.problem[usable], values, keys, [N])
     enough = np.isfinite(found[:, 0])
     return numbers[enough], found[enough, 0]
 
@@ -191,7 +191,7 @@ def _picked(traces: Traces, horizon: int, counts: Sequence[int]) -> list[_Curve]
         usable = np.isfinite(values) if score is None else np.isfinite(values) & np.isfinite(score)
         kept = values[usable]
         keys = kept if score is None else score[usable]
-        numbers, found = _largest(traces.problem[usable], kept, keys, counts)
+        numbers, found = kept_of_draws(traces.problem[usable], kept, keys, counts)
         curves.append(_Curve(method, unit, numbers, found, ("",) * len(counts), score is not None))
     return curves
 

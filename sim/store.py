@@ -38,11 +38,12 @@ _OURS = ("theory", "sim")
 
 
 def code_fingerprint(packages: Sequence[str] = _OURS) -> str:
-    """Digest of the sources of ``packages``: what the numbers were made by, whatever the commit says."""
+    """Digest of the sources of ``packages`` (or files): what the numbers were made by, whatever the commit says."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for package in packages:
-        for path in sorted((root / package).rglob("*.py")):
+        place = root / package
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -74,10 +75,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def provenance(packages: Sequence[str] = _OURS) -> dict[str, Any]:
-    """Versions, code, commit and machine of this process."""
+def provenance(packages: Sequence[str] = _OURS, libraries: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions (of ``libraries`` too), code, commit and machine of this process."""
+    versions = {name: _version(name) for name in (*_PACKAGES, *libraries)}
     return {
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **versions},
         "code": code_fingerprint(packages),
         "commit": _commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
@@ -94,12 +96,20 @@ class Output:
         self.finished = False  # True if a former run had ended well
 
     @classmethod
-    def open(cls, path: Path, config: Mapping[str, Any], resume: bool, packages: Sequence[str] = _OURS) -> Output:
+    def open(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        resume: bool,
+        packages: Sequence[str] = _OURS,
+        libraries: Sequence[str] = (),
+    ) -> Output:
         """Create or resume ``path``. Raises :class:`StoreError`, having written nothing, if it cannot be used.
 
-        ``packages`` are those whose sources the numbers depend on.
+        ``packages`` (or single files) are those whose sources the numbers depend on, ``libraries`` what else does
+        beside those that every sweep uses.
         """
-        manifest = {"config": dict(config), **provenance(packages), "status": "running"}
+        manifest = {"config": dict(config), **provenance(packages, libraries), "status": "running"}
         found = _entries(path)
         if found and not resume:
             raise StoreError(f"--out {path}: not empty; expected an empty or new directory, or --resume")

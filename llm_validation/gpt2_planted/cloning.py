@@ -1,0 +1,107 @@
+r"""Stage ``vf``: verifier-free learning, supervised fine-tuning (TRL) of the base on solved draws of the base.
+
+What is cloned, by ``arm``, for a data budget n and horizon H:
+
+* ``equal-draws``: those of the first n training draws that solve within H. The comparison with a verifier trained on
+  the same n draws is the one of ``garbling``: dropping the labels cannot help the best learner;
+* ``equal-draws-fastest``: the fastest quarter of these (at least one): the labels say when a trace solved;
+* ``equal-traces``: the first n draws that solve, however many it took: the accounting in which cloning is given n
+  expert traces.
+
+The loss is the mean negative log-likelihood of the trace's H tokens, the prompt's are given. Where nothing solved there
+is nothing to clone and the policy is the base.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
+from llm_validation.gpt2_planted.measure import draws_of
+from llm_validation.gpt2_planted.network import seeded, tokenizer
+from llm_validation.gpt2_planted.recipe import Recipe
+from llm_validation.gpt2_planted.training import arguments, checked_loss, silent, training
+from llm_validation.gpt2_planted.world import World, key_of
+
+__all__ = ["cells", "chosen", "run"]
+
+
+def cells(recipe: Recipe) -> list[Cell]:
+    """Every level, horizon, n, seed and arm."""
+    grid = recipe.grid
+    return [
+        Cell(level, H, n, seed, arm)
+        for level in range(len(recipe.task.levels))
+        for H in grid.horizons
+        for n in grid.n
+        for seed in range(grid.seeds)
+        for arm in recipe.vf.arms
+    ]
+
+
+def chosen(drawn: Drawn, cell: Cell) -> Drawn:
+    """The traces that the arm clones."""
+    if cell.arm == "equal-traces":
+        return drawn.where(np.flatnonzero(drawn.within(cell.horizon))[: cell.n])
+    solved = drawn.first(cell.n)
+    solved = solved.where(solved.within(cell.horizon))
+    if cell.arm == "equal-draws-fastest":
+        return solved.where(np.argsort(solved.times, kind="stable")[: max(1, len(solved.times) // 4)])
+    return solved
+
+
+def run(bench: Bench, cell: Cell) -> Done:
+    """Clone, and keep the policy."""
+    recipe = bench.recipe
+    drawn = draws_of(bench, cell.level, cell.seed, cell.horizon)
+    mine = chosen(drawn, cell)
+    model = bench.base(cell.level)
+    steps = _steps(recipe, len(mine.times))
+    if steps:
+        _fine_tune(bench.world, cell, model, mine, steps)
+    used = cell.n
+    if cell.arm == "equal-traces":  # all draws up to the last that was taken
+        used = int(np.flatnonzero(drawn.within(cell.horizon))[: cell.n].max(initial=-1)) + 1
+    row = {**cell.row(), "draws": used, "traces": len(mine.times), "steps": steps}
+    return Done([row], bench.save(model, "vf", cell))
+
+
+def _steps(recipe: Recipe, traces: int) -> int:
+    """Steps of ``epochs`` passes over the traces, cut at the most that the recipe allows."""
+    return min(recipe.vf.epochs * -(-traces // recipe.vf.batch), recipe.vf.most_steps)
+
+
+def _fine_tune(world: World, cell: Cell, model: Any, mine: Drawn, steps: int) -> None:
+    import tempfile
+
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    recipe = world.recipe
+    ell, H = recipe.task.ell, cell.horizon
+    ids = np.concatenate([world.words[mine.prompt], mine.tokens], axis=1)
+    data = Dataset.from_dict({"input_ids": ids.tolist(), "completion_mask": [[0] * ell + [1] * H] * len(ids)})
+    seed = key_of(recipe.seed, "vf", cell.identity) % 2**31
+    seeded(seed)
+    with training(), tempfile.TemporaryDirectory() as nowhere:
+        settings = SFTConfig(
+            output_dir=nowhere,
+            max_steps=steps,
+            per_device_train_batch_size=recipe.vf.batch,
+            learning_rate=recipe.vf.learning_rate,
+            weight_decay=recipe.base.weight_decay,
+            lr_scheduler_type="linear",
+            completion_only_loss=True,
+            max_length=None,
+            gradient_checkpointing=False,
+            seed=seed,
+            data_seed=seed,
+            **arguments(recipe.device, remove_unused_columns=True),
+        )
+        words = tokenizer(recipe.task.V)
+        trainer = SFTTrainer(model=model, args=settings, train_dataset=data, processing_class=words)
+        result = silent(trainer).train()
+    checked_loss(result.training_loss)

@@ -1,0 +1,215 @@
+"""Runs stages: cells in worker processes of one thread each, every finished one a shard, then one table a stage.
+
+``OUT/STAGE/`` holds ``manifest.json`` (recipe, digests of the stages it was made from, code, versions, machine),
+``shards/``, ``files/`` (checkpoints and draws), ``files.json`` (their digests) and ``results.parquet``. A cell that a
+kill interrupted is done again from its beginning, with the same numbers; a file that is not what its shard says is made
+again. A stage whose code, recipe or inputs have changed is refused, not mixed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done
+from llm_validation.gpt2_planted.network import CheckpointError, NetworkError, digest_of
+from llm_validation.gpt2_planted.recipe import Recipe
+from llm_validation.gpt2_planted.stages import Stage, stage
+from sim.sources import sources_of
+from sim.store import Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["LIBRARIES", "Run", "StageReport", "open_stage"]
+
+LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
+_DIGEST, _SECONDS = "_digest", "_seconds"
+
+
+@dataclass(slots=True)
+class StageReport:
+    """How a stage went."""
+
+    name: str
+    cells: int
+    left: int = 0
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # of compute, all cells, whenever they ran
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its table is whole."""
+        return not self.left and not self.failed
+
+
+@lru_cache(maxsize=1)
+def _bench(out: Path, recipe: Recipe) -> Bench:
+    """One bench for all cells that a process does: prompts and automata are made once."""
+    return Bench(out, recipe)
+
+
+def _work(out: Path, recipe: Recipe, name: str, cell: Cell) -> tuple[Done | str, float]:
+    """:func:`_outcome` in a worker process."""
+    return _outcome(_bench(out, recipe), name, cell)
+
+
+def _outcome(bench: Bench, name: str, cell: Cell) -> tuple[Done | str, float]:
+    """What a cell leaves, or why it could not be done, and the seconds it took."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(bench.recipe.device == "cpu")
+    started = time.perf_counter()
+    found: Done | str
+    try:
+        found = stage(name).run(bench, cell)
+    except (CellError, NetworkError) as error:
+        found = str(error)
+    except MemoryError:
+        found = "out of memory: take a smaller batch or network"
+    return found, time.perf_counter() - started
+
+
+def _digest(path: Path) -> str:
+    """Digest of a checkpoint (a directory) or of a file of draws; empty if it is not there."""
+    try:
+        return digest_of(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    except (OSError, CheckpointError):
+        return ""
+
+
+def open_stage(found: Stage, bench: Bench, resume: bool) -> Output:
+    """The stage's directory. Raises ``StoreError`` if it was another's, :class:`CellError` if needs are not done."""
+    needs = {}
+    for name in found.needs:
+        inputs = [bench.out / name / "results.parquet", bench.out / name / "files.json"]
+        if not all(path.is_file() for path in inputs):
+            raise CellError(f"stage {found.name} needs {name}: run that first")
+        needs[name] = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
+    config = {"stage": found.name, "recipe": bench.recipe.part(*found.sections), "needs": needs}
+    return Output.open(bench.out / found.name, config, resume, sources_of(found.module), LIBRARIES)
+
+
+@dataclass(slots=True)
+class Run:
+    """Stages of one experiment, one after another, until ``deadline`` (of :func:`time.monotonic`)."""
+
+    bench: Bench
+    processes: int
+    deadline: float
+    progress: Callable[[str, int, int], None] = lambda name, done, cells: None
+
+    def stage(self, found: Stage, resume: bool) -> StageReport:
+        """Do all cells that are left, and write the table if none is. Raises ``StoreError`` or ``CellError``."""
+        output = open_stage(found, self.bench, resume)
+        cells = found.cells(self.bench.recipe)
+        shards = {cell: shard for cell in cells if (shard := self._stored(output, found, cell)) is not None}
+        left = [cell for cell in cells if cell not in shards]
+        report = StageReport(found.name, len(cells))
+        self.progress(found.name, len(shards), len(cells))
+        for cell, done, seconds in self._done(found, left):
+            if isinstance(done, str):
+                report.failed.append(f"{found.name} {cell.identity}: {done}")
+                continue
+            shards[cell] = _as_shard(done, seconds)
+            output.write_table(f"shards/{cell.identity}.parquet", shards[cell])
+            self.progress(found.name, len(shards), len(cells))
+        report.left = len(cells) - len(shards) - len(report.failed)
+        report.seconds = sum(shard[_SECONDS][0].as_py() for shard in shards.values())
+        self._finish(output, [(cell, shards[cell]) for cell in cells if cell in shards], report)
+        return report
+
+    def _stored(self, output: Output, found: Stage, cell: Cell) -> pa.Table | None:
+        """A finished cell's shard, if its file is as the shard says."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = output.path / "shards" / f"{cell.identity}.parquet"
+        if not path.exists():
+            return None
+        try:
+            shard = pq.read_table(path)
+            wanted = shard[_DIGEST][0].as_py()
+        except (OSError, pa.ArrowException, KeyError, IndexError) as error:
+            print(f"{path}: unreadable, done again ({_line(error)})", file=sys.stderr)
+            return None
+        file = self.bench.file(found.name, cell)
+        if wanted and wanted not in (_digest(file), _digest(file.with_name(file.name + ".parquet"))):
+            print(f"{file}: not what its shard says, done again", file=sys.stderr)
+            return None
+        return shard
+
+    def _done(self, found: Stage, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Done | str, float]]:
+        """Every cell with what it leaves, as they finish; none is begun after the deadline."""
+        job = (self.bench.out, self.bench.recipe, found.name)
+        if self.processes == 1 or len(cells) == 1:
+            for cell in cells:
+                if time.monotonic() >= self.deadline:
+                    return
+                yield cell, *_outcome(self.bench, found.name, cell)
+            return
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(min(self.processes, max(len(cells), 1)), context) as pool:
+            waiting = list(reversed(cells))
+            running: dict[concurrent.futures.Future[tuple[Done | str, float]], Cell] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self.processes and time.monotonic() < self.deadline:
+                        cell = waiting.pop()
+                        running[pool.submit(_work, *job, cell)] = cell
+                    if not running:
+                        return
+                    finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                    for future in finished:
+                        cell = running.pop(future)
+                        yield cell, *_result(future)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _finish(self, output: Output, shards: Sequence[tuple[Cell, pa.Table]], report: StageReport) -> None:
+        """The stage's table and digests, if any cell is done; its manifest."""
+        import pyarrow as pa
+
+        facts = {"cells": report.cells, "cell_seconds": round(report.seconds, 1)}
+        if report.left or not shards:
+            output.finish("interrupted" if report.left else "failed cells", **facts)
+            return
+        output.write_json(
+            "files.json", {cell.identity: digest for cell, shard in shards if (digest := shard[_DIGEST][0].as_py())}
+        )
+        output.write_table(
+            "results.parquet", pa.concat_tables([shard.drop_columns([_DIGEST, _SECONDS]) for _, shard in shards])
+        )
+        output.finish("failed cells" if report.failed else "done", **facts)
+
+
+def _result(future: concurrent.futures.Future[tuple[Done | str, float]]) -> tuple[Done | str, float]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise CellError(
+            "a worker process was killed, out of memory perhaps: fewer --processes, then --resume"
+        ) from None
+
+
+def _as_shard(done: Done, seconds: float) -> pa.Table:
+    import pyarrow as pa
+
+    names = list(done.rows[0])
+    columns = {name: [row[name] for row in done.rows] for name in names}
+    extra = {_DIGEST: [done.digest] * len(done.rows), _SECONDS: [seconds] * len(done.rows)}
+    return pa.table({**columns, **extra})
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

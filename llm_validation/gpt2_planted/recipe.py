@@ -1,0 +1,404 @@
+"""Recipes of the didactic experiment: TOML files read into frozen dataclasses, every field checked.
+
+A recipe is all that decides the numbers: task and levels of heterogeneity, network and how it is trained, the grid of
+horizons, data sizes and seeds, and what every stage does. Lists are tuples. A section, or a key of one, that is not
+known is refused by name; so is a value out of range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "RECIPES",
+    "BaseRecipe",
+    "CloningRecipe",
+    "EvaluationRecipe",
+    "Grid",
+    "MeasureRecipe",
+    "NetworkRecipe",
+    "Recipe",
+    "RlRecipe",
+    "SearchRecipe",
+    "TaskRecipe",
+    "VerifierRecipe",
+    "read_recipe",
+]
+
+RECIPES = ("smoke", "laptop", "gpu")
+
+CLONING_ARMS = ("equal-draws", "equal-draws-fastest", "equal-traces")
+LABELS = ("per-token", "final")
+TARGETS = ("exact", "sampled")
+POSITIONS = ("sinusoidal", "normal")
+AFTER = ("continue", "uniform")
+
+
+def _whole(name: str, value: int, low: int, high: float = math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        upper = "" if math.isinf(high) else f"..{high:g}"
+        raise ValueError(f"{name} = {value}: expected a whole number of {low}{upper or ' or more'}")
+
+
+def _number(name: str, value: float, low: float, high: float = math.inf) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        upper = " or more" if math.isinf(high) else f"..{high:g}"
+        raise ValueError(f"{name} = {value}: expected a number of {low:g}{upper}")
+
+
+def _choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in known:
+            raise ValueError(f"{name}: {value}, expected of {', '.join(known)}")
+
+
+def _increasing(name: str, values: tuple[int, ...], low: int) -> None:
+    for value in values:
+        _whole(name, value, low)
+    if not values or sorted(set(values)) != list(values):
+        raise ValueError(f"{name} = {list(values)}: expected increasing numbers, at least one")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecipe:
+    """The planted task: |V| tokens, prompts of ``ell``; levels of heterogeneity at one mean return.
+
+    Level i is the mixture of two gammas with the mean return of ``gamma`` alone at H = ``matched_at`` and sigma a share
+    ``levels[i]`` of the way from the least to the largest that the dial gives there. ``held_out`` prompts are used for
+    evaluation only. ``after``: what a trace does once it has solved, see :mod:`sim.tasks.planted_traces`.
+    """
+
+    V: int = 10
+    ell: int = 4
+    gamma: float = 2.5
+    matched_at: int = 32
+    levels: tuple[float, ...] = (0.0, 0.33, 0.67, 0.9)
+    held_out: int = 2000
+    after: str = "continue"
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _whole("task.V", self.V, 2, 1000)
+        _whole("task.ell", self.ell, 1, 16)
+        _number("task.gamma", self.gamma, -50.0, 50.0)
+        _whole("task.matched_at", self.matched_at, self.ell, 100_000)
+        if not self.levels or sorted(set(self.levels)) != list(self.levels):
+            raise ValueError(f"task.levels = {list(self.levels)}: expected increasing shares, at least one")
+        for level in self.levels:
+            _number("task.levels", level, 0.0, 1.0)
+        if self.V**self.ell > 10_000:
+            raise ValueError(f"task.V^task.ell = {self.V**self.ell} prompts: expected at most 10000")
+        _whole("task.held_out", self.held_out, 1, self.V**self.ell - 1)
+        _choices("task.after", (self.after,), AFTER)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecipe:
+    """GPT-2: ``source`` is ``scratch``, a directory or a name on the hub; sizes are of ``scratch`` only.
+
+    ``positions``: how position embeddings of ``scratch`` begin (the architecture is GPT-2's either way); a sinusoid
+    lets neighbouring positions be told from the first step.
+    """
+
+    source: str = "scratch"
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    positions: str = "sinusoidal"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _whole("network.width", self.width, 4, 100_000)
+        _whole("network.layers", self.layers, 1, 1000)
+        _whole("network.heads", self.heads, 1, 1000)
+        if self.width % (2 * self.heads):
+            raise ValueError(f"network.width = {self.width}: expected a multiple of {2 * self.heads}, twice its heads")
+        _choices("network.positions", (self.positions,), POSITIONS)
+        _choices("network.dtype", (self.dtype,), ("float32", "bfloat16"))
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecipe:
+    """Training of the base on ``traces`` procedural ones, each seen once, one-cycle learning rate.
+
+    ``targets``: the exact law of each token given those before it, or the token that was drawn. The base is published
+    only if its solve rate is within ``tolerance`` of the procedural mixture's on held-out prompts, at every horizon.
+    """
+
+    traces: int = 128_000
+    batch: int = 64
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.01
+    beta2: float = 0.95
+    targets: str = "exact"
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _whole("base.batch", self.batch, 1)
+        _whole("base.traces", self.traces, self.batch)
+        _number("base.learning_rate", self.learning_rate, 0.0, 1.0)
+        _number("base.weight_decay", self.weight_decay, 0.0, 1.0)
+        _number("base.beta2", self.beta2, 0.0, 0.9999)
+        _choices("base.targets", (self.targets,), TARGETS)
+        _number("base.tolerance", self.tolerance, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Horizons (tokens), data sizes (traces) and how many seeds downstream of the base."""
+
+    horizons: tuple[int, ...] = (16, 32, 64)
+    n: tuple[int, ...] = (16, 128, 1024)
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _increasing("grid.horizons", self.horizons, 2)
+        _increasing("grid.n", self.n, 1)
+        _whole("grid.seeds", self.seeds, 1, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRecipe:
+    """Draws of the trained base on ``prompts`` held-out prompts, ``samples`` each: the pool of best-of-N too."""
+
+    prompts: int = 500
+    samples: int = 16
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _whole("measure.prompts", self.prompts, 2)
+        _whole("measure.samples", self.samples, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class CloningRecipe:
+    """Supervised fine-tuning of the base on solved draws.
+
+    Arms: ``equal-draws`` clones those of n draws that solved, ``equal-draws-fastest`` the fastest quarter of these,
+    ``equal-traces`` n solved draws, however many draws it takes. ``epochs`` passes, at most ``most_steps`` steps; the
+    learning rate falls linearly to 0.
+    """
+
+    arms: tuple[str, ...] = CLONING_ARMS
+    epochs: int = 4
+    most_steps: int = 200
+    batch: int = 32
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _choices("vf.arms", self.arms, CLONING_ARMS)
+        _whole("vf.epochs", self.epochs, 1)
+        _whole("vf.most_steps", self.most_steps, 1)
+        _whole("vf.batch", self.batch, 1)
+        _number("vf.learning_rate", self.learning_rate, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierRecipe:
+    """The base with a scalar head, binary cross-entropy on n labelled draws.
+
+    ``labels``: ``per-token`` is r_h at every token, ``final`` whether the trace solved, at its last token only.
+    ``steps`` steps; ``validation`` is the share of the n draws kept aside to choose among ``checks`` checkpoints.
+    """
+
+    labels: tuple[str, ...] = LABELS
+    steps: int = 300
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    validation: float = 0.2
+    checks: int = 10
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _choices("verifier.labels", self.labels, LABELS)
+        _whole("verifier.steps", self.steps, 1)
+        _whole("verifier.batch", self.batch, 1)
+        _number("verifier.learning_rate", self.learning_rate, 0.0, 1.0)
+        _number("verifier.weight_decay", self.weight_decay, 0.0, 1.0)
+        _number("verifier.validation", self.validation, 0.0, 0.9)
+        _whole("verifier.checks", self.checks, 1, self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class RlRecipe:
+    """GRPO from the base, at some levels and horizons of the grid, for every n and seed.
+
+    The reward is the learnt return of the ``per-token`` verifier over H; ``true_reward`` adds the ablation with the
+    true one. ``kl_weights`` beyond 0 are run at the horizons ``kl_horizons`` and the largest n.
+    """
+
+    levels: tuple[int, ...] = (0, 3)
+    horizons: tuple[int, ...] = (32, 64)
+    labels: str = "per-token"
+    steps: int = 40
+    prompts: int = 16
+    generations: int = 8
+    learning_rate: float = 1e-3
+    kl_weights: tuple[float, ...] = (0.0, 0.3, 1.0)
+    kl_horizons: tuple[int, ...] = (32,)
+    true_reward: bool = True
+    points: int = 10
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        if any(level < 0 for level in self.levels) or sorted(set(self.levels)) != list(self.levels):
+            raise ValueError(f"rl.levels = {list(self.levels)}: expected increasing numbers of levels")
+        _choices("rl.labels", (self.labels,), LABELS)
+        _whole("rl.steps", self.steps, 1)
+        _whole("rl.prompts", self.prompts, 1)
+        _whole("rl.generations", self.generations, 2)
+        _number("rl.learning_rate", self.learning_rate, 0.0, 1.0)
+        for weight in self.kl_weights:
+            _number("rl.kl_weights", weight, 0.0)
+        _whole("rl.points", self.points, 1, self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecipe:
+    """Numbers of draws of which best-of-N keeps one."""
+
+    N: tuple[int, ...] = (1, 2, 4, 8, 16)
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _increasing("best_of_n.N", self.N, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecipe:
+    """Traces drawn from each policy, one on each of as many held-out prompts (again from the first, if too few)."""
+
+    samples: int = 2000
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        _whole("evaluate.samples", self.samples, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The whole experiment. ``minutes`` is the stated budget of compute, all stages, minutes of ``processes`` cores."""
+
+    name: str
+    seed: int = 0
+    minutes: float = 180.0
+    processes: int = 2
+    device: str = "cpu"
+    task: TaskRecipe = TaskRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    base: BaseRecipe = BaseRecipe()
+    grid: Grid = Grid()
+    measure: MeasureRecipe = MeasureRecipe()
+    vf: CloningRecipe = CloningRecipe()
+    verifier: VerifierRecipe = VerifierRecipe()
+    rl: RlRecipe = RlRecipe()
+    best_of_n: SearchRecipe = SearchRecipe()
+    evaluate: EvaluationRecipe = EvaluationRecipe()
+
+    def __post_init__(self) -> None:
+        """Checks what concerns several sections."""
+        _whole("seed", self.seed, 0, 2**31 - 1)
+        _number("minutes", self.minutes, 0.0)
+        _whole("processes", self.processes, 1, 1024)
+        _choices("device", (self.device,), ("cpu", "cuda"))
+        if self.grid.horizons[0] < self.task.ell:
+            raise ValueError(f"grid.horizons: {self.grid.horizons[0]}, expected at least task.ell = {self.task.ell}")
+        if self.rl.levels and self.rl.levels[-1] >= len(self.task.levels):
+            raise ValueError(f"rl.levels: {self.rl.levels[-1]}, expected numbers below {len(self.task.levels)}")
+        for name in ("horizons", "kl_horizons"):
+            for horizon in getattr(self.rl, name):
+                if horizon not in self.grid.horizons:
+                    raise ValueError(f"rl.{name}: {horizon}, expected of grid.horizons {list(self.grid.horizons)}")
+        if self.rl.labels not in self.verifier.labels:
+            raise ValueError(f"rl.labels = {self.rl.labels}: expected of verifier.labels {list(self.verifier.labels)}")
+        if self.measure.prompts < 2 * self.grid.seeds:
+            least = 2 * self.grid.seeds
+            raise ValueError(f"measure.prompts = {self.measure.prompts}: expected at least two a seed, {least}")
+        if self.best_of_n.N[-1] > self.measure.samples:
+            most = self.measure.samples
+            raise ValueError(f"best_of_n.N: {self.best_of_n.N[-1]}, expected at most measure.samples = {most}")
+        if self.measure.prompts > self.task.held_out:
+            most = self.task.held_out
+            raise ValueError(f"measure.prompts = {self.measure.prompts}: expected at most task.held_out = {most}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, tuples as lists."""
+        found: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return found
+
+    def part(self, *sections: str) -> dict[str, Any]:
+        """Plain data of some fields."""
+        whole = self.as_dict()
+        return {name: whole[name] for name in sections}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, tuple | list) else value
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    """``value`` of TOML as a field of type ``kind``. Raises ``ValueError``."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} = {value}: expected a section [{name}]")
+        return _section(typing.cast(type, kind), value, f"{name}.")
+    if isinstance(kind, types.GenericAlias):
+        if not isinstance(value, list):
+            raise ValueError(f"{name} = {value}: expected a list")
+        entry = typing.get_args(kind)[0]
+        return tuple(_typed(name, entry, item) for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name} = {value!r}: expected {_KINDS[kind]}")
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _section(kind: type, values: dict[str, Any], where: str = "") -> Any:
+    """A dataclass of one section. Raises ``ValueError`` with one line."""
+    types_of = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key {where}{key}: expected of {', '.join(where + name for name in known)}")
+    return kind(**{key: _typed(where + key, types_of[key], value) for key, value in values.items()})
+
+
+def read_recipe(text: str) -> Recipe:
+    """The recipe of that name, or in that file. Raises ``ValueError`` with one line."""
+    if text in RECIPES:
+        content = (resources.files("llm_validation") / "recipes" / "gpt2_planted" / f"{text}.toml").read_bytes()
+    else:
+        try:
+            content = Path(text).read_bytes()
+        except OSError as error:
+            known = ", ".join(RECIPES)
+            raise ValueError(f"recipe {text}: expected {known} or a file that can be read ({error.strerror})") from None
+    try:
+        values = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {text}: no TOML ({error})") from None
+    values.setdefault("name", Path(text).stem)
+    try:
+        found: Recipe = _section(Recipe, values)
+    except ValueError as error:
+        raise ValueError(f"recipe {text}: {error}") from None
+    return found

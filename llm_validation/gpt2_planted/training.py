@@ -1,0 +1,127 @@
+"""How every network here is trained: the Trainer of transformers with one learning-rate rule and nothing written aside.
+
+Batches come from NumPy arrays in an order fixed by the cell; the loss is a function of model and batch. TRL's trainers
+take the same arguments (:func:`arguments`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from llm_validation.gpt2_planted.bench import CellError
+from llm_validation.gpt2_planted.network import quiet
+
+__all__ = ["arguments", "checked_loss", "fit", "silent", "training"]
+
+Loss = Callable[[Any, Mapping[str, Any]], Any]
+
+
+def arguments(device: str, **settings: Any) -> dict[str, Any]:
+    """Settings of every trainer: no logs, no checkpoints of its own, no progress bar."""
+    return {
+        "use_cpu": device == "cpu",
+        "bf16": device == "cuda",
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "max_grad_norm": 1.0,
+        **settings,
+    }
+
+
+@contextmanager
+def training() -> Iterator[None]:
+    """Inside, libraries say nothing, and running out of memory is a :class:`CellError`."""
+    import torch
+
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice of the libraries about each other
+            yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise CellError(_memory(error)) from None
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise CellError(_memory(error)) from None
+        raise
+
+
+def _memory(error: BaseException) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"out of memory ({first}): take a smaller batch or network"
+
+
+def fit(
+    model: Any,
+    batches: Any,
+    loss: Loss,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    device: str,
+    beta2: float = 0.999,
+    after: Callable[[int], None] | None = None,
+) -> None:
+    """Train ``model`` on ``batches`` (a torch ``IterableDataset`` of whole batches) for ``steps`` steps.
+
+    The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told
+    each finished step. Raises :class:`CellError` where the loss is not finite or memory runs out.
+    """
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Told(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if after is not None:
+                after(state.global_step)
+
+    class Fitted(Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            return loss(model, inputs)
+
+    with training():
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as nowhere:
+            settings = TrainingArguments(
+                output_dir=nowhere,
+                max_steps=steps,
+                per_device_train_batch_size=1,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                adam_beta2=beta2,
+                lr_scheduler_type="cosine",
+                warmup_steps=max(1, steps // 10),
+                **arguments(device),
+            )
+            trainer = Fitted(model=model, args=settings, train_dataset=batches, data_collator=_only, callbacks=[Told()])
+            result = silent(trainer).train()
+    checked_loss(result.training_loss)
+
+
+def silent(trainer: Any) -> Any:
+    """The same trainer, which prints nothing."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def checked_loss(value: float) -> None:
+    """Raises :class:`CellError` if training went astray."""
+    if not math.isfinite(value):
+        raise CellError(f"the loss is {value}: take a smaller learning_rate")
+
+
+def _only(batch: list[Any]) -> Any:
+    """A batch is made whole already."""
+    (found,) = batch
+    return found
