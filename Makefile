@@ -1,4 +1,5 @@
-# make sweep | make test | make setup | make lint | make bench | make clean. Needs Python >= 3.11 and make, nothing else.
+# make sweep | make test | make setup | make lint | make bench | make didactic-smoke | make didactic | make clean.
+# Needs Python >= 3.11 and make, nothing else;
 # make report-check needs a headless Chromium besides.
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= out/sweep
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: setup sweep test lint bench report-check clean
+.PHONY: setup sweep test lint bench didactic didactic-smoke report-check clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -18,6 +19,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python $(REQUIREMENTS)
 	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-llm: $(VENV)/.installed $(REQUIREMENTS)
+	$(PIP) install --quiet -c constraints.txt -e '.[llm]'
 	@touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed $(REQUIREMENTS)
@@ -38,6 +43,13 @@ lint: $(VENV)/.installed-all
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.sweep
+
+# The GPT-2 experiment: every stage in one tiny setting (minutes), and the recorded one (hours; each resumes its own).
+didactic-smoke: $(VENV)/.installed-llm
+	$(BIN)/python -m llm_validation.gpt2_planted --recipe smoke --out out/didactic-smoke --resume
+
+didactic: $(VENV)/.installed-llm
+	$(BIN)/python -m llm_validation.gpt2_planted --recipe laptop --out out/didactic --resume
 
 # Opens REPORT (default: reports of made-up diagnoses) in Chromium, wide and narrow, light and dark.
 report-check: $(VENV)/.installed

@@ -17,8 +17,8 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
 from llm_validation.gpt2_planted.network import log_probabilities, new_network, seeded, sequences
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.training import fit
-from llm_validation.gpt2_planted.world import World, key_of, words_of
-from sim.tasks.planted_traces import Predictive, draw_traces, predictive
+from llm_validation.gpt2_planted.world import Ints, World, key_of, words_of
+from sim.tasks.planted_traces import draw_traces, predictive
 
 __all__ = ["cells", "divergence", "run"]
 
@@ -36,17 +36,16 @@ def run(bench: Bench, cell: Cell) -> Done:
     recipe, world = bench.recipe, bench.world
     H = recipe.grid.horizons[-1]
     drawn = bench.draws("data", cell, H)
-    steps = recipe.base.traces // recipe.base.batch
     seed = key_of(recipe.seed, "base", cell.identity)
     model = new_network(recipe.network, recipe.task.V, recipe.task.ell + H, seed).to(recipe.device)
     seeded(seed)
     batches, base = _batches(world, cell.level, drawn), recipe.base
-    fit(model, batches, _loss, steps, base.learning_rate, base.weight_decay, recipe.device, base.beta2)
+    fit(model, batches, _loss, sum(base.steps), base.learning_rate, base.weight_decay, recipe.device, base.beta2)
     digest = bench.save(model, "base", cell)
     row = {
         **cell.at(horizon=H).row(),
-        "steps": steps,
-        "tokens": steps * recipe.base.batch * H,
+        "steps": sum(base.steps),
+        "tokens": base.tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "kl_per_token": divergence(world, cell, model, H),
         **_aids(recipe),
@@ -65,24 +64,37 @@ def _aids(recipe: Recipe) -> dict[str, Any]:
 
 
 def _batches(world: World, level: int, drawn: Drawn) -> Any:
-    """Batches of sequences and, for each token of the trace, its gold token and chance."""
+    """Batches of sequences and, for each token of the trace, its gold token and chance: phase after phase."""
     import torch
 
-    recipe = world.recipe
-    known = predictive(world.levels[level], world.automata, drawn.prompt, drawn.tokens, recipe.task.after)
-    if recipe.base.targets == "sampled":
-        known = Predictive(drawn.tokens, np.ones(drawn.tokens.shape))
-    ids = sequences(world.words[drawn.prompt], drawn.tokens)
-    gold, chance = torch.from_numpy(known.gold), torch.from_numpy(known.chance.astype(np.float32))
+    base = world.recipe.base
 
     class Batches(torch.utils.data.IterableDataset[dict[str, Any]]):
         def __iter__(self) -> Iterator[dict[str, Any]]:
-            size = recipe.base.batch
-            for start in range(0, len(ids) - size + 1, size):
-                rows = slice(start, start + size)
-                yield {"input_ids": ids[rows], "gold": gold[rows], "chance": chance[rows]}
+            begun = 0
+            for horizon, steps, size in zip(base.horizons, base.steps, base.batch, strict=True):
+                rows = slice(begun, begun + steps * size)
+                known = _lessons(world, level, drawn.prompt[rows], drawn.tokens[rows, :horizon])
+                for step in range(steps):
+                    yield {name: values[step * size : (step + 1) * size] for name, values in known.items()}
+                begun = rows.stop
 
     return Batches()
+
+
+def _lessons(world: World, level: int, prompt: Ints, tokens: Ints) -> dict[str, Any]:
+    """Sequences with the law of each token of the trace, as tensors."""
+    import torch
+
+    recipe = world.recipe
+    gold, chance = tokens, np.ones(tokens.shape)
+    if recipe.base.targets == "exact":
+        gold, chance = predictive(world.levels[level], world.automata, prompt, tokens, recipe.task.after)
+    return {
+        "input_ids": sequences(world.words[prompt], tokens),
+        "gold": torch.from_numpy(gold),
+        "chance": torch.from_numpy(chance.astype(np.float32)),
+    }
 
 
 def _loss(model: Any, inputs: Any) -> Any:

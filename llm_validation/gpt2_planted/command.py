@@ -61,9 +61,9 @@ def prepared(arguments: argparse.Namespace) -> Callable[[], int]:
         raise ValueError(f"--minutes {minutes:g}: expected a number above 0")
     if arguments.out is None and not arguments.dry_run:
         raise ValueError("--out DIR: expected, unless with --dry-run")
-    _check_libraries(recipe)
     if arguments.dry_run:
         return lambda: _dry_run(recipe, stages, arguments.format == "json")
+    _check_libraries(recipe)
 
     from llm_validation.gpt2_planted.pipeline import LIBRARIES
     from sim.sources import sources_of

@@ -1,6 +1,6 @@
 r"""Stage ``data``: procedural traces of every level, and the exact laws that everything is held against.
 
-A cell is a level: it draws ``base.traces`` traces of the mixture on training prompts (one file) and tabulates, for each
+A cell is a level: it draws the base's traces of the mixture on training prompts (one file) and tabulates, for each
 horizon, what ``planted-law`` says of held-out prompts: J, sigma, solve rate, and the same of solved traces only.
 """
 

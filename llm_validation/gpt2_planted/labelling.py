@@ -6,8 +6,8 @@ knows no time and scores a trace by :math:`\hat p_H`. Some of the n draws are ke
 
 Quality is measured on the pool (held-out prompts): AUROC, accuracy, Brier score and calibration error of
 :math:`\hat p_H`, error of the learnt return, accuracy at tokens. *Style-matched* wrong traces are solved traces of
-other prompts, put to prompts whose gold they do not hold: right and wrong ones come from one law of styles, so that what
-tells them apart is correctness.
+other prompts, put to prompts whose gold they do not hold: right and wrong ones come from one law of styles, so that
+what tells them apart is correctness.
 """
 
 from __future__ import annotations

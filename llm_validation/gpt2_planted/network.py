@@ -67,11 +67,14 @@ def _first_line(error: BaseException) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no advice of the libraries, inside."""
-    from transformers.utils import logging
+    from datasets.utils import logging as of_datasets
+    from transformers.utils import logging as of_transformers
 
-    quieter: Any = logging
-    shown, verbosity = quieter.is_progress_bar_enabled(), quieter.get_verbosity()
+    quieter: Any = of_transformers
+    shown, counted = quieter.is_progress_bar_enabled(), of_datasets.is_progress_bar_enabled()
+    verbosity = quieter.get_verbosity()
     quieter.disable_progress_bar()
+    of_datasets.disable_progress_bar()
     quieter.set_verbosity_error()
     try:
         yield
@@ -79,6 +82,8 @@ def quiet() -> Iterator[None]:
         quieter.set_verbosity(verbosity)
         if shown:
             quieter.enable_progress_bar()
+        if counted:
+            of_datasets.enable_progress_bar()
 
 
 def seeded(seed: int) -> None:
@@ -90,13 +95,8 @@ def seeded(seed: int) -> None:
 
 def new_network(recipe: NetworkRecipe, V: int, length: int, seed: int) -> Any:
     """A language model over V + 1 tokens and ``length`` positions. Raises :class:`NetworkError`."""
-    import torch
-
     seeded(seed)
-    if recipe.source == "scratch":
-        return _scratch(recipe, V, length)
-    found = _pretrained(recipe.source, V, length)
-    return found.to(getattr(torch, recipe.dtype))
+    return _scratch(recipe, V, length) if recipe.source == "scratch" else _pretrained(recipe.source, V, length)
 
 
 def _scratch(recipe: NetworkRecipe, V: int, length: int) -> Any:
@@ -120,7 +120,7 @@ def _scratch(recipe: NetworkRecipe, V: int, length: int) -> Any:
     model: Any = GPT2LMHeadModel(config)
     if recipe.positions == "sinusoidal":
         model.transformer.wpe.weight.data.copy_(torch.from_numpy(_sinusoids(length, recipe.width)))
-    return model.to(getattr(torch, recipe.dtype))
+    return model
 
 
 def _sinusoids(length: int, width: int) -> Floats:
@@ -182,7 +182,7 @@ def new_verifier(base: Any, seed: int) -> Any:
     with quiet():
         model: Any = GPT2ForTokenClassification(config)
     model.transformer.load_state_dict(base.transformer.state_dict())
-    return model.to(base.dtype)
+    return model
 
 
 def tokenizer(V: int, directory: Path | None = None) -> Any:

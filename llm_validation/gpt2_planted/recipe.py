@@ -58,6 +58,8 @@ def _choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None
     for value in values:
         if value not in known:
             raise ValueError(f"{name}: {value}, expected of {', '.join(known)}")
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{name} = {list(values)}: expected different ones of {', '.join(known)}, at least one")
 
 
 def _increasing(name: str, values: tuple[int, ...], low: int) -> None:
@@ -113,7 +115,6 @@ class NetworkRecipe:
     layers: int = 2
     heads: int = 4
     positions: str = "sinusoidal"
-    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -123,19 +124,22 @@ class NetworkRecipe:
         if self.width % (2 * self.heads):
             raise ValueError(f"network.width = {self.width}: expected a multiple of {2 * self.heads}, twice its heads")
         _choices("network.positions", (self.positions,), POSITIONS)
-        _choices("network.dtype", (self.dtype,), ("float32", "bfloat16"))
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRecipe:
-    """Training of the base on ``traces`` procedural ones, each seen once, one-cycle learning rate.
+    """Training of the base on procedural traces, each seen once, one learning-rate cycle over all steps.
 
-    ``targets``: the exact law of each token given those before it, or the token that was drawn. The base is published
-    only if its solve rate is within ``tolerance`` of the procedural mixture's on held-out prompts, at every horizon.
+    In phases: ``steps[i]`` steps on ``batch[i]`` traces each, cut to their first ``horizons[i]`` tokens. Short traces
+    first: what a token depends on is near, and more prompts are seen for the same work. The last phase is the largest
+    horizon of the grid. ``targets``: the exact law of each token given those before it, or the token that was drawn.
+    Nothing is built on a base whose solve rate on held-out prompts is further than ``tolerance`` from the procedural
+    mixture's at a horizon.
     """
 
-    traces: int = 128_000
-    batch: int = 64
+    horizons: tuple[int, ...] = (16, 32, 64)
+    steps: tuple[int, ...] = (1500, 400, 1000)
+    batch: tuple[int, ...] = (128, 128, 64)
     learning_rate: float = 5e-3
     weight_decay: float = 0.01
     beta2: float = 0.95
@@ -144,13 +148,29 @@ class BaseRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _whole("base.batch", self.batch, 1)
-        _whole("base.traces", self.traces, self.batch)
+        _increasing("base.horizons", self.horizons, 1)
+        for name in ("steps", "batch"):
+            values = getattr(self, name)
+            if len(values) != len(self.horizons):
+                raise ValueError(f"base.{name} = {list(values)}: expected {len(self.horizons)}, one for each horizon")
+            for value in values:
+                _whole(f"base.{name}", value, 1)
         _number("base.learning_rate", self.learning_rate, 0.0, 1.0)
         _number("base.weight_decay", self.weight_decay, 0.0, 1.0)
         _number("base.beta2", self.beta2, 0.0, 0.9999)
         _choices("base.targets", (self.targets,), TARGETS)
         _number("base.tolerance", self.tolerance, 0.0, 1.0)
+
+    @property
+    def traces(self) -> int:
+        """Traces in all phases."""
+        return sum(steps * batch for steps, batch in zip(self.steps, self.batch, strict=True))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of traces in all phases."""
+        phases = zip(self.horizons, self.steps, self.batch, strict=True)
+        return sum(horizon * steps * batch for horizon, steps, batch in phases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +274,19 @@ class RlRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        if any(level < 0 for level in self.levels) or sorted(set(self.levels)) != list(self.levels):
-            raise ValueError(f"rl.levels = {list(self.levels)}: expected increasing numbers of levels")
+        _increasing("rl.levels", self.levels, 0)
+        _increasing("rl.horizons", self.horizons, 1)
+        if self.kl_horizons:
+            _increasing("rl.kl_horizons", self.kl_horizons, 1)
         _choices("rl.labels", (self.labels,), LABELS)
         _whole("rl.steps", self.steps, 1)
         _whole("rl.prompts", self.prompts, 1)
         _whole("rl.generations", self.generations, 2)
         _number("rl.learning_rate", self.learning_rate, 0.0, 1.0)
         for weight in self.kl_weights:
-            _number("rl.kl_weights", weight, 0.0)
+            _number("rl.kl_weights", weight, 0.0, 1e6)
+        if not self.kl_weights or len({f"{weight:g}" for weight in self.kl_weights}) < len(self.kl_weights):
+            raise ValueError(f"rl.kl_weights = {list(self.kl_weights)}: expected different weights, at least one")
         _whole("rl.points", self.points, 1, self.steps)
 
 
@@ -316,7 +340,16 @@ class Recipe:
         _choices("device", (self.device,), ("cpu", "cuda"))
         if self.grid.horizons[0] < self.task.ell:
             raise ValueError(f"grid.horizons: {self.grid.horizons[0]}, expected at least task.ell = {self.task.ell}")
-        if self.rl.levels and self.rl.levels[-1] >= len(self.task.levels):
+        if self.base.horizons[-1] != self.grid.horizons[-1]:
+            largest = self.grid.horizons[-1]
+            raise ValueError(
+                f"base.horizons: ends with {self.base.horizons[-1]}, expected the grid's largest, {largest}"
+            )
+        self._check_rl()
+        self._check_pool()
+
+    def _check_rl(self) -> None:
+        if self.rl.levels[-1] >= len(self.task.levels):
             raise ValueError(f"rl.levels: {self.rl.levels[-1]}, expected numbers below {len(self.task.levels)}")
         for name in ("horizons", "kl_horizons"):
             for horizon in getattr(self.rl, name):
@@ -324,6 +357,8 @@ class Recipe:
                     raise ValueError(f"rl.{name}: {horizon}, expected of grid.horizons {list(self.grid.horizons)}")
         if self.rl.labels not in self.verifier.labels:
             raise ValueError(f"rl.labels = {self.rl.labels}: expected of verifier.labels {list(self.verifier.labels)}")
+
+    def _check_pool(self) -> None:
         if self.measure.prompts < 2 * self.grid.seeds:
             least = 2 * self.grid.seeds
             raise ValueError(f"measure.prompts = {self.measure.prompts}: expected at least two a seed, {least}")

@@ -160,9 +160,14 @@ class Planted:
         """J of the base and the root of E_x Var(R|x), tokens, by ``planted-law``."""
         return self.mixed(self.gammas).moments(self.weights)
 
+    @cached_property
+    def _kinds(self) -> collections.Counter[tuple[int, ...]]:
+        """How many prompts have a gold of each pattern."""
+        return collections.Counter(map(pattern_of, self.golds()))
+
     def mixed(self, gammas: Sequence[float]) -> Components:
         """Moments of the return under each of ``gammas`` alone."""
-        kinds = collections.Counter(map(pattern_of, self.golds()))
+        kinds = self._kinds
         means, variances = [], []
         for pattern in kinds:
             masses, never = exit_flow(automaton(pattern, self.V), *token_probabilities(self.V, gammas), self.H)
