@@ -1,12 +1,13 @@
 r"""Stage ``rl``: GRPO (TRL) from the base against the learnt return; the true return is only recorded.
 
 The reward of a trace is :math:`\hat R/H` of the verifier. With the group's mean as baseline, no division by its spread,
-and the sum over tokens (``dr_grpo``), the objective is
+and the sum over tokens (``dr_grpo``), what is climbed is
 
-.. math:: E[\hat R]/H-\beta\,KL(\pi\|\pi_b)\quad\text{a trace, nats,}
+.. math:: (1-1/G)\,E[\hat R]/H-\beta\,KL(\pi\|\pi_b)\quad\text{a trace, nats,}
 
-with :math:`\beta` the cell's ``kl_weight``: 0 leaves the :math:`\chi^2` ball at will and measures the *free* gap. By
-``arm``: ``verifier``, or ``true`` for the ablation with the true return as reward, which separates what reinforcement
+with G ``generations`` (the baseline holds the trace itself) and :math:`\beta` the cell's ``kl_weight``: 0 leaves the
+:math:`\chi^2` ball at will and measures the *free* gap. TRL takes the divergence's gradient token by token: what a token
+does to the divergence of later ones is left out. By ``arm``: ``verifier``, or ``true`` for the ablation with the true return as reward, which separates what reinforcement
 gives from what the learnt verifier costs.
 
 At ``points`` steps the table tells, of the batch just drawn on training prompts: learnt and true return (reward hacking
@@ -131,6 +132,7 @@ def _train(bench: Bench, cell: Cell, model: Any, reward: _Reward) -> None:
             warmup_steps=2,
             weight_decay=0.0,
             beta=cell.kl_weight,
+            use_bias_correction_kl=True,
             scale_rewards="none",
             loss_type="dr_grpo",
             temperature=1.0,
