@@ -6,9 +6,11 @@ and the sum over tokens (``dr_grpo``), what is climbed is
 .. math:: (1-1/G)\,E[\hat R]/H-\beta\,KL(\pi\|\pi_b)\quad\text{a trace, nats,}
 
 with G ``generations`` (the baseline holds the trace itself) and :math:`\beta` the cell's ``kl_weight``: 0 leaves the
-:math:`\chi^2` ball at will and measures the *free* gap. TRL takes the divergence's gradient token by token: what a token
-does to the divergence of later ones is left out. By ``arm``: ``verifier``, or ``true`` for the ablation with the true return as reward, which separates what reinforcement
-gives from what the learnt verifier costs.
+:math:`\chi^2` ball at will and measures the *free* gap. TRL takes the divergence's gradient token by token: what a
+token does to the divergence of later ones is left out.
+
+By ``arm``: ``verifier``, or ``true`` for the ablation with the true return as reward, which separates what
+reinforcement gives from what the learnt verifier costs.
 
 At ``points`` steps the table tells, of the batch just drawn on training prompts: learnt and true return (reward hacking
 is the first rising while the second falls), solve rate, and the divergence from the base,
