@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -137,14 +136,6 @@ def _table(report: Report, wall: float, note: str) -> str:
     return "\n".join(lines)
 
 
-def _draw(output: Output) -> None:
-    """The figure is drawn from the stored tables by the figures command, in a process of its own."""
-    command = [sys.executable, "-m", "figures", "gap", "--results", str(output.path)]
-    root = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-
-
 def _sampled(config: SweepConfig, output: Output | None) -> Evidence:
     """Evidence of all cells, with a progress bar on stderr if that is a terminal."""
     from rich.console import Console
@@ -160,6 +151,7 @@ def _sampled(config: SweepConfig, output: Output | None) -> Evidence:
 
 
 def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learner], output: Output | None) -> int:
+    from sim.figure import draw
     from sim.report import make_report
 
     started = time.perf_counter()
@@ -171,7 +163,7 @@ def _run(arguments: argparse.Namespace, config: SweepConfig, chosen: list[Learne
         output.write_table("gaps.parquet", report.gaps)
         output.write_json("summary.json", report.summary())
         if report.gaps.num_rows:
-            _draw(output)
+            draw("gap", output.path)
     timing["wall_seconds"] = round(_seconds_since_start(), 3)
     if output and output.finished:  # nothing was sampled now: keep the times of the run that did
         timing = {name: output.manifest[name] for name in timing}

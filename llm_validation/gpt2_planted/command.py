@@ -138,9 +138,11 @@ def _analysed(
     arguments: argparse.Namespace, recipe: Recipe, output: Any, seconds: dict[str, float], wall: float
 ) -> int:
     from llm_validation.gpt2_planted.analysis import analyse, lines, write
+    from sim.figure import draw
 
     found = analyse(arguments.out, recipe)
     write(found, output)
+    draw("didactic", output.path)
     output.finish("done", cell_seconds=seconds)
     if arguments.format == "json":
         print(json.dumps({**found.summary, "cell_seconds": seconds}, allow_nan=False))

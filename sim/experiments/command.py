@@ -6,13 +6,9 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +17,7 @@ import pyarrow as pa
 from sim.cost import HOUR
 from sim.experiments.experiment import Cell, Experiment, Measurement, Samples, Settings, Violation
 from sim.experiments.registry import experiment
+from sim.figure import draw
 from sim.store import Output
 
 __all__ = ["Result", "prepared", "run_experiment", "settings_of"]
@@ -170,14 +167,6 @@ def _shown(found: Experiment[Any], settings: Settings, result: Result, wall: str
     return "\n".join(lines)
 
 
-def _draw(name: str, output: Output) -> None:
-    """The figure is drawn from the stored table by the figures command, in a process of its own."""
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "figures", name, "--results", str(output.path)]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-
-
 def _finish(arguments: argparse.Namespace, found: Experiment[Any], settings: Settings, output: Output | None) -> int:
     from rich.console import Console
     from rich.progress import Progress
@@ -195,7 +184,7 @@ def _finish(arguments: argparse.Namespace, found: Experiment[Any], settings: Set
         output.write_table("results.parquet", result.table())
         output.write_json("summary.json", summary)
         if result.measured:
-            _draw(found.name, output)
+            draw(found.name, output.path)
         output.finish("failed cells" if result.failed else "done", **timing)
     if arguments.format == "json":
         print(json.dumps(summary, allow_nan=False))
