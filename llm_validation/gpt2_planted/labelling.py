@@ -111,14 +111,16 @@ def _trained(bench: Bench, cell: Cell, drawn: Drawn) -> tuple[Any, int, float]:
     found: dict[str, Any] = {"step": recipe.verifier.steps, "loss": math.nan, "weights": None}
     every = max(1, recipe.verifier.steps // recipe.verifier.checks)
 
-    def after(step: int) -> None:
-        if aside and (step % every == 0 or step == recipe.verifier.steps):
-            model.eval()
-            with torch.inference_mode():
-                value = float(loss(model, held))
-            model.train()
-            if not value >= found["loss"]:  # the first, or less than before
-                found.update(step=step, loss=value, weights=copy.deepcopy(model.state_dict()))
+    def after(step: int) -> bool:
+        if not aside or (step % every and step != recipe.verifier.steps):
+            return False
+        model.eval()
+        with torch.inference_mode():
+            value = float(loss(model, held))
+        model.train()
+        if not value >= found["loss"]:  # the first, or less than before
+            found.update(step=step, loss=value, weights=copy.deepcopy(model.state_dict()))
+        return step >= found["step"] + recipe.verifier.patience * every
 
     seeded(seed)
     batches = _batches(world, cell, used, labels["used"])

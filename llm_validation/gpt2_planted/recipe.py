@@ -230,7 +230,8 @@ class VerifierRecipe:
     """The base with a scalar head, binary cross-entropy on n labelled draws.
 
     ``labels``: ``per-token`` is r_h at every token, ``final`` whether the trace solved, at its last token only.
-    ``steps`` steps; ``validation`` is the share of the n draws kept aside to choose among ``checks`` checkpoints.
+    At most ``steps`` steps. Of the n draws a share ``validation`` is kept aside: the loss on them is checked ``checks``
+    times, the best checkpoint is kept, and training ends after ``patience`` checks without a better one.
     """
 
     labels: tuple[str, ...] = LABELS
@@ -239,7 +240,8 @@ class VerifierRecipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     validation: float = 0.2
-    checks: int = 10
+    checks: int = 20
+    patience: int = 5
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -250,6 +252,7 @@ class VerifierRecipe:
         _number("verifier.weight_decay", self.weight_decay, 0.0, 1.0)
         _number("verifier.validation", self.validation, 0.0, 0.9)
         _whole("verifier.checks", self.checks, 1, self.steps)
+        _whole("verifier.patience", self.patience, 1)
 
 
 @dataclass(frozen=True, slots=True)

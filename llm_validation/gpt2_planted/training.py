@@ -67,19 +67,19 @@ def fit(
     weight_decay: float,
     device: str,
     beta2: float = 0.999,
-    after: Callable[[int], None] | None = None,
+    after: Callable[[int], bool] | None = None,
 ) -> None:
     """Train ``model`` on ``batches`` (a torch ``IterableDataset`` of whole batches) for ``steps`` steps.
 
-    The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told
-    each finished step. Raises :class:`CellError` where the loss is not finite or memory runs out.
+    The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told each finished
+    step, and ends training by returning True. Raises :class:`CellError` where the loss is not finite or memory runs out.
     """
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Told(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            if after is not None:
-                after(state.global_step)
+            if after is not None and after(state.global_step):
+                control.should_training_stop = True
 
     class Fitted(Trainer):
         def compute_loss(

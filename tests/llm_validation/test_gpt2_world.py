@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llm_validation.gpt2_planted.recipe import Grid, MeasureRecipe, Recipe, RlRecipe, TaskRecipe, read_recipe
+from llm_validation.gpt2_planted.recipe import (
+    BaseRecipe,
+    Grid,
+    MeasureRecipe,
+    Recipe,
+    RlRecipe,
+    TaskRecipe,
+    read_recipe,
+)
 from llm_validation.gpt2_planted.world import World, key_of, returns_of, words_of
 from sim.tasks.planted import heterogeneity_range
 from sim.tasks.planted_traces import draw_traces, predictive
@@ -35,6 +43,7 @@ def world() -> World:
             read_recipe("smoke"),
             task=task,
             grid=Grid(horizons=(3, H), n=(4,), seeds=2),
+            base=BaseRecipe(horizons=(H,), steps=(1,), batch=(1,)),
             rl=RlRecipe(levels=(0,), horizons=(H,), kl_horizons=(H,)),
             measure=MeasureRecipe(prompts=4, samples=16),
         )
