@@ -72,7 +72,7 @@ def fit(
     """Train ``model`` on ``batches`` (a torch ``IterableDataset`` of whole batches) for ``steps`` steps.
 
     The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told each finished
-    step, and ends training by returning True. Raises :class:`CellError` where the loss is not finite or memory runs out.
+    step, and ends training by returning True. Raises :class:`CellError` if the loss is not finite or memory runs out.
     """
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
