@@ -72,6 +72,7 @@ REFUSED = (
     ("verifier", "labels", '["final", "final"]', "expected different ones of"),
     ("verifier", "validation", "0.95", "expected a number of 0..0.9"),
     ("verifier", "checks", "21", "expected a whole number of 1..20"),
+    ("verifier", "patience", "0", "expected a whole number of 1 or more"),
     ("verifier", "steps", "0", "expected a whole number of 1 or more"),
     ("rl", "levels", "[1]", "expected numbers below 1"),
     ("rl", "levels", "[-1]", "expected a whole number of 0 or more"),

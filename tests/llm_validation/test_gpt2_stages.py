@@ -211,6 +211,39 @@ def test_the_loss_kept_is_the_cross_entropy_on_draws_kept_aside(bench: Bench, tr
     assert done.rows[0]["best_step"] in (3, 6, 9, 12)
 
 
+@pytest.mark.parametrize(("patience", "ends"), [(1, 9), (2, 12)])
+def test_the_best_checkpoint_is_kept(
+    bench: Bench, patience: int, ends: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked at steps 3, 6, 9, 12 with the best at 6, that one is kept; ``patience`` worse ones end the training."""
+    settings = dataclasses.replace(bench.recipe.verifier, patience=patience)
+    mine = Bench(tmp_path / "out", dataclasses.replace(bench.recipe, verifier=settings))
+    mine.out.mkdir()
+    for name in ("base", "measure"):
+        (mine.out / name).symlink_to(bench.out / name)
+    kept = bench.draws("measure", DRAWS, H).first(N // 4)
+    share = np.mean([[1 <= t <= h for h in range(1, H + 1)] for t in kept.times.tolist()])
+    best = math.log(share / (1.0 - share))  # the loss of a constant grows with its distance from this logit
+    away = {3: 2.0, 6: 0.5, 9: 0.8, 12: 1.5}
+    taken = []
+
+    def fit(model: Any, batches: Any, loss: Any, steps: int, *rest: Any, after: Callable[[int], bool]) -> None:
+        for step in range(1, steps + 1):
+            taken.append(step)
+            with torch.no_grad():
+                model.classifier.weight.zero_()
+                model.classifier.bias.fill_(best + away.get(step, 9.0))
+            if after(step):
+                return
+
+    monkeypatch.setattr(labelling, "fit", fit)
+    done = labelling.run(mine, Cell(horizon=H, n=N, arm="per-token"))
+    verifier = load_verifier(mine.file("verifier", Cell(horizon=H, n=N, arm="per-token")), done.digest)
+    assert done.rows[0]["best_step"] == 6
+    assert verifier.classifier.bias.item() == pytest.approx(best + 0.5, rel=1e-5)
+    assert taken[-1] == ends
+
+
 def test_quality_is_that_of_the_verifier_on_its_part_of_the_pool(bench: Bench, trained: tuple[Cell, Done, Any]) -> None:
     """Accuracy, Brier score and (``per-token``) the error of the learnt return are means over the judged draws."""
     cell, done, verifier = trained
