@@ -368,8 +368,8 @@ def test_a_cut_network_thinks_as_before(source: Path) -> None:
     whole, cut = GPT2LMHeadModel.from_pretrained(source).eval(), from_source(source)
     ids = np.concatenate([prompts(16), all_words(2)], axis=1)
     exact = logits(whole, 20 - ids)[..., [20, 19, 18, 17, ENDS]]
-    for mode in (cut.train(), cut.eval()):
-        torch.testing.assert_close(logits(mode, ids), exact, rtol=1e-5, atol=1e-5)
+    for is_training in (True, False):
+        torch.testing.assert_close(logits(cut.train(is_training), ids), exact, rtol=1e-5, atol=1e-5)
 
 
 def test_a_cut_network_is_kept_and_used_again(source: Path, tmp_path: Path) -> None:

@@ -80,12 +80,15 @@ def test_solve_times_follow_the_exact_law(after: str) -> None:
 
 @pytest.mark.parametrize("after", AFTER)
 def test_traces_have_the_law_of_the_mixture(after: str) -> None:
-    """Whole traces of 4 tokens, all 81 of them, occur as often as the mixture says, within 5 standard errors."""
-    task, draws = mixture(V=3, ell=2, H=4, prompts=((0, 0),)), 60_000
+    """Whole traces of 4 tokens, all 81 of them, occur as often as the mixture says, within 5 standard errors.
+
+    After 0 1 0 the next gold token is 1: what is left of the gold is its border.
+    """
+    task, draws = mixture(V=3, H=4, prompts=((0, 1, 0),)), 60_000
     tokens, _ = draw_traces(task, Automata.of(task), np.zeros(draws, dtype=np.int64), source(5, 0), after)
     seen = np.bincount(tokens @ 3 ** np.arange(4), minlength=81) / draws
     for trace in itertools.product(range(3), repeat=4):
-        exact = joint(task, (0, 0), trace, after)
+        exact = joint(task, (0, 1, 0), trace, after)
         share = seen[int(np.array(trace) @ 3 ** np.arange(4))]
         assert abs(share - exact) <= STANDARD_ERRORS * math.sqrt(exact * (1.0 - exact) / draws), trace
 
@@ -125,6 +128,18 @@ def test_predictive_chains_to_the_probability_of_the_trace(task: Planted, after:
     exact = np.array([joint(task, task.words[0].tolist(), trace, after) for trace in tokens.tolist()])
     np.testing.assert_allclose(taken.prod(axis=1), exact, rtol=ROUNDING, atol=0.0)
     assert math.isclose(exact.sum(), 1.0, rel_tol=ROUNDING)
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("gold", list(itertools.product(range(2), repeat=3)), ids=str)
+def test_predictive_goes_on_from_any_border(gold: tuple[int, ...], after: str) -> None:
+    """For each gold of 3 tokens of 2, whatever it overlaps itself by: P(trace) of all 64 traces of 6 tokens."""
+    task = mixture(V=2, H=6, prompts=(gold,))
+    tokens = np.array(list(itertools.product(range(2), repeat=6)))
+    known = predictive(task, Automata.of(task), np.zeros(64, dtype=np.int64), tokens, after)
+    taken = np.where(tokens == known.gold, known.chance, 1.0 - known.chance)
+    exact = [joint(task, gold, trace, after) for trace in tokens.tolist()]
+    np.testing.assert_allclose(taken.prod(axis=1), exact, rtol=ROUNDING, atol=0.0)
 
 
 @given(small_mixtures(), st.sampled_from(AFTER), st.data())
