@@ -98,8 +98,7 @@ def _run(
     started = time.monotonic()
     seconds: dict[str, float] = dict(output.manifest.get("cell_seconds", {}))
     try:
-        with _Progress() as progress:
-            run = Run(bench, processes, deadline, progress)
+        with _Progress() as progress, Run(bench, processes, deadline, progress) as run:
             for found in stages:
                 report = run.stage(found, resume=(arguments.out / found.name).exists())
                 seconds[found.name] = round(report.seconds, 1)

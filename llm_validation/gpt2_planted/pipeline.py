@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import multiprocessing
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +25,9 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done
 from llm_validation.gpt2_planted.network import CheckpointError, NetworkError, digest_of
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.stages import Stage, stage
+from llm_validation.gpt2_planted.training import within_memory
 from sim.sources import sources_of
-from sim.store import Output
+from sim.store import Output, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,11 +74,10 @@ def _outcome(bench: Bench, name: str, cell: Cell) -> tuple[Done | str, float]:
     started = time.perf_counter()
     found: Done | str
     try:
-        found = stage(name).run(bench, cell)
+        with within_memory():
+            found = stage(name).run(bench, cell)
     except (CellError, NetworkError) as error:
         found = str(error)
-    except MemoryError:
-        found = "out of memory: take a smaller batch or network"
     return found, time.perf_counter() - started
 
 
@@ -89,28 +90,52 @@ def _digest(path: Path) -> str:
 
 
 def open_stage(found: Stage, bench: Bench, resume: bool) -> Output:
-    """The stage's directory. Raises ``StoreError`` if it was another's, :class:`CellError` if needs are not done."""
+    """The stage's directory. Raises ``StoreError`` if it was another's, or needs are not done."""
     needs = {}
     for name in found.needs:
         inputs = [bench.out / name / "results.parquet", bench.out / name / "files.json"]
         if not all(path.is_file() for path in inputs):
-            raise CellError(f"stage {found.name} needs {name}: run that first")
+            raise StoreError(f"stage {found.name} needs {name}: run that first")
         needs[name] = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
     config = {"stage": found.name, "recipe": bench.recipe.part(*found.sections), "needs": needs}
-    return Output.open(bench.out / found.name, config, resume, sources_of(found.module), LIBRARIES)
+    output = Output.open(bench.out / found.name, config, resume, sources_of(found.module), LIBRARIES)
+    for leftover in (output.path / "files").glob(".tmp-*"):  # of a kill while it was written
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return output
 
 
 @dataclass(slots=True)
 class Run:
-    """Stages of one experiment, one after another, until ``deadline`` (of :func:`time.monotonic`)."""
+    """Stages of one experiment, one after another, until ``deadline`` (of :func:`time.monotonic`).
+
+    Used in a ``with`` block, whose end stops the worker processes.
+    """
 
     bench: Bench
     processes: int
     deadline: float
     progress: Callable[[str, int, int], None] = lambda name, done, cells: None
+    _pool: concurrent.futures.ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Run:
+        """Workers start when there is work for two."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the workers; cells that are running end first."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _workers(self) -> concurrent.futures.ProcessPoolExecutor:
+        """The worker processes, the same ones for all stages."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = concurrent.futures.ProcessPoolExecutor(self.processes, context)
+        return self._pool
 
     def stage(self, found: Stage, resume: bool) -> StageReport:
-        """Do all cells that are left, and write the table if none is. Raises ``StoreError`` or ``CellError``."""
+        """Do the cells that are left, write the table if none is. Raises ``StoreError``; ``CellError`` if a worker died."""
         output = open_stage(found, self.bench, resume)
         cells = found.cells(self.bench.recipe)
         shards = {cell: shard for cell in cells if (shard := self._stored(output, found, cell)) is not None}
@@ -158,23 +183,18 @@ class Run:
                     return
                 yield cell, *_outcome(self.bench, found.name, cell)
             return
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(self.processes, max(len(cells), 1)), context) as pool:
-            waiting = list(reversed(cells))
-            running: dict[concurrent.futures.Future[tuple[Done | str, float]], Cell] = {}
-            try:
-                while waiting or running:
-                    while waiting and len(running) < self.processes and time.monotonic() < self.deadline:
-                        cell = waiting.pop()
-                        running[pool.submit(_work, *job, cell)] = cell
-                    if not running:
-                        return
-                    finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                    for future in finished:
-                        cell = running.pop(future)
-                        yield cell, *_result(future)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        waiting = list(reversed(cells))
+        running: dict[concurrent.futures.Future[tuple[Done | str, float]], Cell] = {}
+        while waiting or running:
+            while waiting and len(running) < self.processes and time.monotonic() < self.deadline:
+                cell = waiting.pop()
+                running[self._workers().submit(_work, *job, cell)] = cell
+            if not running:
+                return
+            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                cell = running.pop(future)
+                yield cell, *_result(future)
 
     def _finish(self, output: Output, shards: Sequence[tuple[Cell, pa.Table]], report: StageReport) -> None:
         """The stage's table and digests, if any cell is done; its manifest."""

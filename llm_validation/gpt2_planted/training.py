@@ -15,7 +15,7 @@ from typing import Any
 from llm_validation.gpt2_planted.bench import CellError
 from llm_validation.gpt2_planted.network import quiet
 
-__all__ = ["arguments", "checked_loss", "fit", "silent", "training"]
+__all__ = ["arguments", "checked_loss", "fit", "silent", "training", "within_memory"]
 
 Loss = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -38,13 +38,19 @@ def arguments(device: str, **settings: Any) -> dict[str, Any]:
 
 @contextmanager
 def training() -> Iterator[None]:
-    """Inside, libraries say nothing, and running out of memory is a :class:`CellError`."""
+    """Inside, libraries say nothing."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice of the libraries about each other
+        yield
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Inside, running out of memory is a :class:`CellError`."""
     import torch
 
     try:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice of the libraries about each other
-            yield
+        yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise CellError(_memory(error)) from None
     except RuntimeError as error:
@@ -72,7 +78,7 @@ def fit(
     """Train ``model`` on ``batches`` (a torch ``IterableDataset`` of whole batches) for ``steps`` steps.
 
     The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told each finished
-    step, and ends training by returning True. Raises :class:`CellError` if the loss is not finite or memory runs out.
+    step, and ends training by returning True. Raises :class:`CellError` if the loss is not finite.
     """
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
