@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -413,7 +415,7 @@ def test_changed_code_is_refused(copy: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_stage_before_its_needs_is_refused(name: str, recipe_file: Path, tmp_path: Path) -> None:
     """A stage whose needs are not there says which one to run first, and writes nothing."""
     run = Run(Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
-    with pytest.raises(CellError) as caught:
+    with pytest.raises(StoreError) as caught:
         run.stage(stage(name), resume=False)
     assert one_line(caught) == f"stage {name} needs {stage(name).needs[0]}: run that first"
     assert not (tmp_path / "out").exists()
@@ -486,6 +488,34 @@ def test_running_out_of_memory_in_sampling_fails_the_cell(
     report = copy.stage(stage("evaluate"), resume=False)
     assert len(report.failed) == report.cells
     assert all("out of memory" in line and "\n" not in line for line in report.failed)
+
+
+def test_a_worker_that_was_killed_is_one_line(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker process that ends without a word, as the kernel ends it when memory runs out, is said in one line."""
+
+    class Dead:
+        def submit(self, *job: Any) -> Future[Any]:
+            found: Future[Any] = Future()
+            found.set_exception(BrokenProcessPool("a process in the pool was terminated abruptly"))
+            return found
+
+    monkeypatch.setattr(Run, "_workers", lambda self: Dead())
+    shutil.rmtree(copy.bench.out / "best-of-n")
+    with pytest.raises(CellError) as caught:
+        dataclasses.replace(copy, processes=2).stage(stage("best-of-n"), resume=False)
+    assert "a worker process was killed" in one_line(caught)
+    assert "--resume" in str(caught.value)
+
+
+def test_what_a_kill_left_half_written_is_removed(copy: Run, undisturbed: Path) -> None:
+    """Files and checkpoints under temporary names are gone after the stage was opened again; all else is left."""
+    (copy.bench.out / "base" / "files" / ".tmp-123-level=0").mkdir()
+    (copy.bench.out / "base" / "files" / ".tmp-123-level=0" / "model.safetensors").write_bytes(b"half")
+    (copy.bench.out / "measure" / "files" / ".tmp-123-level=0.parquet").write_bytes(b"half")
+    for name in ("base", "measure"):
+        assert copy.stage(stage(name), resume=True).is_done
+    files = [sorted(path.relative_to(out) for path in out.rglob("*")) for out in (copy.bench.out, undisturbed)]
+    assert files[0] == files[1]
 
 
 def test_no_cell_is_begun_after_the_deadline(copy: Run, undisturbed: Path, started: list[tuple[str, Cell]]) -> None:
@@ -582,8 +612,7 @@ def test_a_network_that_cannot_be_had_fails_its_cell(
 def test_a_stage_that_is_asked_for_too_early_is_one_line(recipe_file: Path, tmp_path: Path, command: Command) -> None:
     """--stages vf in a new directory says what to run first."""
     code, out, said = command("--recipe", recipe_file, "--out", tmp_path / "out", "--stages", "vf")
-    assert code in (2, 3)
-    assert (out, said) == ("", ["stage vf needs base: run that first"])
+    assert (code, out, said) == (2, "", ["stage vf needs base: run that first"])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done, Draw
 from llm_validation.gpt2_planted.network import load_verifier, log_probabilities, new_network, new_verifier, scores
 from llm_validation.gpt2_planted.recipe import RECIPES, Recipe, read_recipe
 from llm_validation.gpt2_planted.stages import STAGES, stage
-from llm_validation.gpt2_planted.training import training
+from llm_validation.gpt2_planted.training import within_memory
 from llm_validation.gpt2_planted.world import World, returns_of, words_of
 from sim.tasks.planted_traces import draw_traces, predictive
 from strategies import checked
@@ -527,7 +527,7 @@ def test_running_out_of_memory_is_one_line(error: BaseException) -> None:
     """Whatever a library says of memory becomes one line that says what to change."""
     with (
         pytest.raises(CellError, match=r"out of memory \(.*\): take a smaller batch or network\Z") as caught,
-        training(),
+        within_memory(),
     ):
         raise error
     assert "\n" not in str(caught.value)
@@ -535,6 +535,6 @@ def test_running_out_of_memory_is_one_line(error: BaseException) -> None:
 
 def test_other_errors_of_libraries_stay_what_they_are() -> None:
     """An error that is not of memory is not hidden."""
-    with pytest.raises(RuntimeError, match="size mismatch") as caught, training():
+    with pytest.raises(RuntimeError, match="size mismatch") as caught, within_memory():
         raise RuntimeError("size mismatch")
     assert not isinstance(caught.value, CellError)
