@@ -3,8 +3,10 @@ r"""Stage ``measure``: what the trained base is, from its own samples, beside th
 Two kinds of cells, by ``arm``:
 
 * ``pool``: ``measure.samples`` draws on each of ``measure.prompts`` held-out prompts. For every horizon: J, sigma
-  (the root of :math:`E_x\mathrm{Var}(R|x)`), solve rate, :math:`c(\varepsilon)` averaged over prompts and P(T <= t),
-  each with a 95% interval over prompts, and the exact value under the mixture. Best-of-N picks among these draws.
+  (the root of :math:`E_x\mathrm{Var}(R|x)`), solve rate, :math:`c_x(\varepsilon)` averaged over prompts (proved bands,
+  wide with few samples a prompt), ``c pooled`` :math:`P(R\ge J+\varepsilon\sigma)` over prompts and traces (threshold
+  taken as it was estimated) and P(T <= t), each with a 95% interval over prompts, and the exact value under the
+  mixture. Best-of-N picks among these draws.
 * ``draws``: the training draws of one seed on training prompts, for all that follows: enough that the largest n is
   there in all and, at the smallest horizon, solved.
 
@@ -119,6 +121,10 @@ def _measured(cell: Cell, H: int, prompt: Any, times: Any, law: Laws, seed: int)
     exact = law.concentration(EPSILONS)
     for epsilon, interval, value in zip(EPSILONS, mean_concentration(found, seed), exact, strict=True):
         rows.append(_row(cell, H, "c", interval, float(value), epsilon))
+    level = known["mu"].estimate + known["sigma"].estimate * np.array(EPSILONS) - 1e-9 * H
+    for epsilon, threshold, value in zip(EPSILONS, level, law.pooled(EPSILONS), strict=True):
+        share = _rate(problem, returns >= threshold, numbers.size, seed)
+        rows.append(_row(cell, H, "c pooled", share, float(value), epsilon))
     reached = np.cumsum(law.masses)
     for t in _times(H):
         early = _rate(problem, (times > 0) & (times <= t), numbers.size, seed)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import multiprocessing
+import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -58,6 +60,18 @@ class StageReport:
 def _bench(out: Path, recipe: Recipe) -> Bench:
     """One bench for all cells that a process does: prompts and automata are made once."""
     return Bench(out, recipe)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end as soon as the process that began it is gone, killed perhaps."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _work(out: Path, recipe: Recipe, name: str, cell: Cell) -> tuple[Done | str, float]:
@@ -131,7 +145,7 @@ class Run:
         """The worker processes, the same ones for all stages."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(self.processes, context)
+            self._pool = concurrent.futures.ProcessPoolExecutor(self.processes, context, _end_with_parent)
         return self._pool
 
     def stage(self, found: Stage, resume: bool) -> StageReport:

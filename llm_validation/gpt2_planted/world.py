@@ -76,6 +76,13 @@ class Laws(NamedTuple):
             found.append(((self.by_prompt * (gain >= level[:, None])).sum(axis=1) + never * (level <= 0.0)).mean())
         return np.array(found)
 
+    def pooled(self, epsilons: Sequence[float]) -> Floats:
+        """P(R >= J + epsilon sigma) over prompts and traces, for each of ``epsilons``."""
+        H = self.by_prompt.shape[1]
+        gain, never = np.arange(H, 0.0, -1.0), 1.0 - self.solve_rate
+        levels = [self.J + epsilon * self.sigma - 1e-9 * H for epsilon in epsilons]
+        return np.array([self.masses[gain >= level].sum() + never * (level <= 0.0) for level in levels])
+
 
 @dataclass(frozen=True)
 class World:
