@@ -18,6 +18,17 @@ FIGURES = {
     "gap": ("figures.gap", ("gaps.parquet", "summary.json", "manifest.json")),
     "phase": ("figures.phase", ("summary.json", "manifest.json")),
     "crossover": ("figures.crossover", ("results.parquet", "summary.json", "manifest.json")),
+    "didactic": (
+        "figures.didactic",
+        (
+            "returns.parquet",
+            "gaps.parquet",
+            "summary.json",
+            "manifest.json",
+            "verifier/results.parquet",
+            "rl/results.parquet",
+        ),
+    ),
     **dict.fromkeys(
         ("heterogeneity", "scaling-n", "compute", "kappa", "label-noise", "parity-cost", "planted-horizon"),
         ("figures.curves", ("results.parquet", "manifest.json")),

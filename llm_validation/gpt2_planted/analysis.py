@@ -1,0 +1,305 @@
+r"""What the experiment says: intervals, gaps, slopes, measured numbers over the bounds, reward hacking.
+
+A pure function of the stages' tables and the recipe. ``returns.parquet``: a row a policy, J and J minus the expert with
+95% intervals over seeds. ``gaps.parquet``: verifier-based minus verifier-free, paired by seed. ``summary.json``: bases,
+slopes, fits, hacking, violated claims; None stands for what is not defined. The mathematics is in
+:mod:`.analysis_returns`, :mod:`.analysis_slopes` and :mod:`.analysis_bounds`.
+
+*Reward hacking* along RL: the learnt return of the batch rises from the first to the last recorded point while the
+true one falls. It is counted by sign for every policy, and for every (level, horizon, n, weight) *beyond noise* where
+the 95% intervals over seeds of both changes leave out 0. On fresh held-out traces the learnt return minus J says how
+much the verifier overrates the policy that was trained against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_validation.gpt2_planted import analysis_returns as returns
+from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
+from llm_validation.gpt2_planted.analysis_returns import Bases, Place, Policy, Row, Tables, Values, spread
+from llm_validation.gpt2_planted.analysis_slopes import Point, slopes_of
+from llm_validation.gpt2_planted.recipe import Recipe
+
+if TYPE_CHECKING:
+    from sim.store import Output
+
+__all__ = ["Analysis", "analyse", "analysed", "lines", "write"]
+
+_VERIFIER, _EQUAL_DRAWS = "verifier", "equal-draws"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Rows of the two tables, and the summary: plain data without NaN."""
+
+    returns: list[Row]
+    gaps: list[Row]
+    summary: dict[str, Any]
+
+
+def analyse(out: Path, recipe: Recipe) -> Analysis:
+    """The analysis of a run's directory. Raises :class:`~.bench.CellError` if a stage's table is not there."""
+    from llm_validation.gpt2_planted.bench import Bench
+
+    rows = Bench(out, recipe).rows
+    stages = ("data", "measure", "verifier", "rl", "best-of-n", "evaluate")
+    return analysed(Tables(*(rows(stage) for stage in stages)), recipe)
+
+
+def analysed(tables: Tables, recipe: Recipe) -> Analysis:
+    """The analysis of the stages' rows."""
+    bases, values = returns.bases_of(tables), returns.values_of(tables)
+    grid = recipe.grid
+    places = [Place(level, H, n) for level in range(len(recipe.task.levels)) for H in grid.horizons for n in grid.n]
+    checked, broken = violations(tables.best_of_n)
+    summary = {
+        "seeds": grid.seeds,
+        "levels": list(recipe.task.levels),
+        "intervals": "95%, Student's t over seeds downstream of the base; one base for each level, whose own chance "
+        "they do not cover",
+        "bases": list(bases.values()),
+        "slopes": _slopes(values, bases, places, recipe),
+        "fits": _fits(tables, values, bases, places, recipe),
+        "inequality": {"claim": "J_oracle - J <= N epsilon_ver", "checked": checked, "violated": len(broken)},
+        "violations": broken,
+        "reward_hacking": _hacking(tables, values),
+    }
+    gaps = returns.gaps_of(values, bases, places, recipe)
+    return Analysis(returns.returns_of(values, bases), gaps, _plain(summary))
+
+
+def write(analysis: Analysis, output: Output) -> None:
+    """``returns.parquet``, ``gaps.parquet`` and ``summary.json`` in the run's directory."""
+    import pyarrow as pa
+
+    output.write_table("returns.parquet", pa.Table.from_pylist(analysis.returns))
+    output.write_table("gaps.parquet", pa.Table.from_pylist(analysis.gaps))
+    output.write_json("summary.json", analysis.summary)
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for every number that is not finite: JSON has none of these."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _gaps_by_seed(values: Values, places: Sequence[Place], recipe: Recipe) -> dict[str, dict[Place, dict[int, float]]]:
+    """Name of a gap -> place -> seed -> VB minus VF, tokens."""
+    found: dict[str, dict[Place, dict[int, float]]] = {}
+    for place in places:
+        for vb in returns.vb_of(place, recipe):
+            for vf in returns.vf_of(place, recipe):
+                by_seed = returns.paired(values, vb, vf)
+                if by_seed:
+                    found.setdefault(f"{vb.method} - {vf.arm}", {})[place] = by_seed
+    return found
+
+
+def _regrets_by_seed(
+    values: Values, bases: Bases, places: Sequence[Place], recipe: Recipe
+) -> dict[str, dict[Place, dict[int, float]]]:
+    """``expert - ARM`` -> place -> seed -> VF regret against the rejection-sampling expert, tokens."""
+    found: dict[str, dict[Place, dict[int, float]]] = {}
+    for place in places:
+        expert = bases[place.level, place.horizon]["expert"]
+        for vf in returns.vf_of(place, recipe):
+            by_seed = {seed: expert - row["J"] for seed, row in values.get(vf, {}).items()}
+            if by_seed:
+                found.setdefault(f"expert - {vf.arm}", {})[place] = by_seed
+    return found
+
+
+def _slopes(values: Values, bases: Bases, places: Sequence[Place], recipe: Recipe) -> list[Row]:
+    quantities = {**_gaps_by_seed(values, places, recipe), **_regrets_by_seed(values, bases, places, recipe)}
+    found = []
+    for name, by_place in quantities.items():
+        points = [
+            Point(*place, bases[place.level, place.horizon]["sigma"], seed, value)
+            for place, by_seed in by_place.items()
+            for seed, value in by_seed.items()
+        ]
+        found += slopes_of(name, points)
+    return found
+
+
+def _fits(tables: Tables, values: Values, bases: Bases, places: Sequence[Place], recipe: Recipe) -> list[Row]:
+    """Closed forms fitted on one half of the places and judged on the other, of every quantity that was measured."""
+    gaps, regrets = _gaps_by_seed(values, places, recipe), _regrets_by_seed(values, bases, places, recipe)
+    wanted = [(name, "gap-regret", gaps[name]) for name in gaps if name.endswith(f"- {_EQUAL_DRAWS}")]
+    wanted += [(name, "vf-lower", regrets[name]) for name in regrets if not name.endswith("fastest")]
+    wanted.append(("epsilon_ver", "verifier-erm", _errors_by_seed(tables, recipe)))
+    points, fitted = points_of(bases, places), halves(places, recipe.seed)
+    return [
+        fit_of(name, FORMS[form], {place: spread(by.values()) for place, by in by_place.items()}, points, fitted)
+        for name, form, by_place in wanted
+    ]
+
+
+def _errors_by_seed(tables: Tables, recipe: Recipe) -> dict[Place, dict[int, float]]:
+    """Place -> seed -> measured epsilon_ver of the verifier that RL and best-of-N use, tokens."""
+    found: dict[Place, dict[int, float]] = {}
+    for row in tables.verifier:
+        if row["arm"] == recipe.rl.labels:
+            found.setdefault(Place(row["level"], row["horizon"], row["n"]), {})[row["seed"]] = row["epsilon_ver"]
+    return found
+
+
+def _hacking(tables: Tables, values: Values) -> Row:
+    changes = _changes(tables.rl)
+    over = []
+    for policy, of_seeds in changes.items():
+        learnt, true = (spread(row[name] for row in of_seeds) for name in ("learnt_change", "true_change"))
+        overrated = spread(row["learnt_return"] - row["J"] for row in values.get(policy, {}).values())
+        over.append({
+            **_where(policy),
+            "seeds": learnt.seeds,
+            **learnt.columns("learnt_change"),
+            **true.columns("true_change"),
+            **overrated.columns("overrated"),
+            "beyond_noise": bool(learnt.low > 0.0 > true.high),
+        })  # fmt: skip
+    single = [{**_where(policy), **row} for policy, of_seeds in changes.items() for row in of_seeds]
+    return {
+        "policies": len(single),
+        "hacked": sum(row["hacked"] for row in single),
+        "places": len(over),
+        "hacked_beyond_noise": sum(row["beyond_noise"] for row in over),
+        "by_seed": single,
+        "over_seeds": over,
+    }
+
+
+def _where(policy: Policy) -> Row:
+    return {name: getattr(policy, name) for name in ("level", "horizon", "n", "kl_weight")}
+
+
+def _changes(rows: Iterable[Row]) -> dict[Policy, list[Row]]:
+    """Policy of RL against a verifier -> what changed from its first to its last recorded point, a row a seed."""
+    paths: dict[tuple[Policy, int], list[Row]] = {}
+    for row in rows:
+        if row["arm"] == _VERIFIER:
+            policy = Policy(row["level"], row["horizon"], row["n"], returns.RL, row["arm"], row["kl_weight"])
+            paths.setdefault((policy, row["seed"]), []).append(row)
+    found: dict[Policy, list[Row]] = {}
+    for (policy, seed), path in paths.items():
+        path.sort(key=lambda row: int(row["step"]))
+        learnt, true = (path[-1][name] - path[0][name] for name in ("learnt_return", "true_return"))
+        change = {"seed": seed, "learnt_change": learnt, "true_change": true, "hacked": learnt > 0.0 > true}
+        found.setdefault(policy, []).append(change)
+    return found
+
+
+# The table on standard output.
+
+_COLUMNS = ("base", "expert", "VF", "VF fastest", "VF n traces", "best of N", "RL", "RL true")
+
+
+def lines(analysis: Analysis) -> list[str]:
+    """The compact table: J of every method by level, horizon and n, verdicts, slopes, errors, violations."""
+    summary = analysis.summary
+    return [
+        *_table(analysis.returns, summary["levels"]),
+        *_gap_lines(analysis.gaps, summary["levels"]),
+        *_slope_lines(summary["slopes"]),
+        *[fit["verdict"] for fit in summary["fits"]],
+        *_hacking_lines(summary["reward_hacking"]),
+        *_violation_lines(summary),
+    ]
+
+
+def _table(rows: Sequence[Row], levels: Sequence[float]) -> list[str]:
+    known = {Policy(*(row[name] for name in Policy._fields)): row for row in rows}
+    most = max((policy.N for policy in known), default=0)
+    trained = {policy[:3] for policy in known if policy.method == returns.VF}
+    found = ["J on held-out prompts [tokens], mean +- half of the 95% interval over seeds (bases: one a level)"]
+    found.append(f"level   sigma    H      n{''.join(f'{name:>13}' for name in _COLUMNS)}")
+    for level, H, n in sorted(trained):
+        columns = _policies(known, level, H, n, most)
+        sigma = next(row["sigma"] for row in rows if (row["level"], row["horizon"]) == (level, H))
+        cells = "".join(f"{_shown(known.get(policy)):>13}" for policy in columns)
+        found.append(f"{levels[level]:5g}  {sigma:6.2f}  {H:3}  {n:5}{cells}")
+    return found
+
+
+def _policies(known: Mapping[Policy, Row], level: int, H: int, n: int, most: int) -> list[Policy]:
+    """Those of the columns; the learnt best-of-N is of the labels that have a learnt return."""
+    labels = sorted({p.arm for p in known if p.method == returns.BEST_OF_N and p.arm != "oracle"}, reverse=True)
+    return [
+        Policy(level, H, 0, returns.BASE, "base"),
+        Policy(level, H, 0, returns.EXPERT, "measured"),
+        *(Policy(level, H, n, returns.VF, arm) for arm in (_EQUAL_DRAWS, "equal-draws-fastest", "equal-traces")),
+        Policy(level, H, n, returns.BEST_OF_N, labels[0] if labels else "", N=most),
+        Policy(level, H, n, returns.RL, _VERIFIER),
+        Policy(level, H, 0, returns.RL, "true"),
+    ]
+
+
+def _shown(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    half = row["J_high"] - row["J"]
+    return f"{row['J']:.1f}" if math.isnan(half) else f"{row['J']:.1f}+-{half:.1f}"
+
+
+def _gap_lines(rows: Sequence[Row], levels: Sequence[float]) -> list[str]:
+    """At the highest heterogeneity, equal draws: one line for each method and horizon."""
+    mine = [row for row in rows if row["level"] == len(levels) - 1 and row["vf"] == _EQUAL_DRAWS]
+    words = {"vb": "VB better", "vf": "VF better", "": "intervals overlap"}
+    found = [f"VB - VF at equal draws, highest heterogeneity ({levels[-1]:g}) [tokens]:"]
+    for vb, H in dict.fromkeys((row["vb"], row["horizon"]) for row in mine):
+        said = [
+            f"n={row['n']}: {row['gap']:.1f} {_between(row['gap_low'], row['gap_high'], 1)} {words[row['better']]}"
+            for row in mine
+            if (row["vb"], row["horizon"]) == (vb, H)
+        ]
+        found.append(f"  {vb} H={H}  " + "; ".join(said))
+    return found
+
+
+def _between(low: float | None, high: float | None, digits: int) -> str:
+    if low is None or high is None or math.isnan(low):
+        return "[one seed]"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _slope_lines(rows: Sequence[Row]) -> list[str]:
+    mine = [row for row in rows if row["quantity"].endswith(f"- {_EQUAL_DRAWS}")]
+    found = ["slopes with 95% intervals (log-log: exponents; linear-log: tokens for each e-fold):"]
+    for name in dict.fromkeys(row["quantity"] for row in mine):
+        of_name = [row for row in mine if row["quantity"] == name]
+        said = [f"{row['axis']} {_slope(row)} ({row['values']} values)" for row in of_name]
+        found.append(f"  {name}, {of_name[0]['scale']}, {of_name[0]['points']} points: " + ", ".join(said))
+    return found
+
+
+def _slope(row: Row) -> str:
+    if row["slope"] is None:
+        return "-"
+    return f"{row['slope']:.2f} {_between(row['slope_low'], row['slope_high'], 2)}"
+
+
+def _hacking_lines(found: Row) -> list[str]:
+    if not found["policies"]:
+        return []
+    return [
+        f"reward hacking: learnt return up and true return down in {found['hacked']} of {found['policies']} policies "
+        f"of RL, beyond noise over seeds at {found['hacked_beyond_noise']} of {found['places']} places"
+    ]
+
+
+def _violation_lines(summary: Mapping[str, Any]) -> list[str]:
+    found = summary["violations"]
+    checked = summary["inequality"]["checked"]
+    return [f"{summary['inequality']['claim']}: {checked} rows held against it, {len(found)} violations"] + [
+        f"VIOLATED at level {row['level']}, H={row['horizon']}, n={row['n']}, seed {row['seed']}, N={row['N']}: "
+        f"{row['loss']:.6g} > {row['bound']:.6g} tokens"
+        for row in found[:5]
+    ]
