@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures.didactic_tables import Run, number, read_run, upto
+from figures.didactic_tables import Run, marks, number, read_run, upto
 from figures.style import COLUMN, colours, save, style
 
 __all__ = ["draw"]
@@ -29,11 +29,9 @@ _LOOKS = {
 
 def _line(axes: Any, rows: Sequence[dict[str, Any]], axis: str, look: tuple[str, int, str]) -> None:
     rows = sorted(rows, key=lambda row: float(row[axis]))
-    x, J = [row[axis] for row in rows], [row["J"] for row in rows]
-    low, high = ([number(row[name]) for row in rows] for name in ("J_low", "J_high"))
-    spread = [[a - b for a, b in zip(J, low, strict=True)], [b - a for a, b in zip(J, high, strict=True)]]
-    colour = colours()[look[1]]
-    axes.errorbar(x, J, spread, fmt=look[2], ls="-", ms=2.6, lw=0.8, color=colour, mew=0.5, mfc="white", elinewidth=0.6)
+    found = [(number(row["J"]), number(row["J_low"]), number(row["J_high"])) for row in rows]
+    shift = 1.3 * (list(_LOOKS.values()).index(look) - 2)
+    marks(axes, [row[axis] for row in rows], found, colours()[look[1]], look[2], shift)
 
 
 def _panel(axes: Any, run: Run, axis: str, fixed: dict[str, int]) -> None:

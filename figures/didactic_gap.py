@@ -22,7 +22,7 @@ _TITLES = {
     "best-of-n - equal-draws": "gap: best of {N} $-$ VF",
     "rl - equal-draws": "gap: RL $-$ VF",
     "expert - equal-draws": "VF regret, $n$ draws",
-    "expert - equal-traces": "VF regret, $n$ solved draws",
+    "expert - equal-traces": "VF regret, $n$ solved",
     "epsilon_ver": r"$\varepsilon_{\mathrm{ver}}$",
 }
 _FORMS = {
@@ -67,7 +67,8 @@ def _panel(axes: Any, fit: Row, title: str) -> None:
         score = "-" if judged["r2"] is None else f"{judged['r2']:.2f}"
         said = f"RMSE {judged['rmse']:.2f}, $R^2$ {score}"
     axes.annotate(f"{sizes}\n{said}", (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=5.5)
-    axes.margins(y=0.3)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.25 * (top - bottom))  # room for the words
 
 
 def figure_of(run: Run) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from figures.didactic_tables import Row, Run, chosen, number, over_seeds
+from figures.didactic_tables import Row, Run, chosen, marks, number, over_seeds
 from figures.style import COLUMN, colours
 
 __all__ = ["figure_of"]
@@ -35,7 +35,6 @@ def _steps(axes: Any, run: Run, level: int, H: int) -> None:
     true = chosen(run.rl, level=level, horizon=H, arm="true")
     if true:
         _path(axes, true, "true_return", "0.45", "-.")
-    axes.set_ylim(bottom=0.0)
     axes.set_title(f"level {run.shares[level]:g}, $H={H}$", loc="left")
 
 
@@ -43,24 +42,16 @@ def _divergence(axes: Any, run: Run, level: int, H: int) -> None:
     """Largest n: RL at each weight, the true reward, the clones, the base at 0 nats."""
     for (method, arm), (_, colour, mark) in _points().items():
         n = run.n[-1] if (method, arm) not in (("rl", "true"), ("base", "base")) else 0
-        for row in run.returns(level=level, horizon=H, method=method, arm=arm, n=n):
-            J, low, high = (number(row[name]) for name in ("J", "J_low", "J_high"))
-            axes.errorbar(
-                row["kl"],
-                J,
-                [[J - low], [high - J]],
-                fmt=mark,
-                ms=3,
-                color=colour,
-                mew=0.5,
-                mfc="white",
-                elinewidth=0.6,
-            )
+        for i, row in enumerate(run.returns(level=level, horizon=H, method=method, arm=arm, n=n)):
+            found = (number(row["J"]), number(row["J_low"]), number(row["J_high"]))
+            marks(axes, [row["kl"]], [found], colour, mark, joined=False)
             if method == "rl" and arm == "verifier":
-                axes.annotate(f"{row['kl_weight']:g}", (row["kl"], J), (3, 2), textcoords="offset points", fontsize=5.5)
-    axes.set_title(f"level {run.shares[level]:g}, $H={H}$, $n={run.n[-1]}$", loc="left")
+                place = (3, 3 - 8 * (i % 2))
+                axes.annotate(
+                    f"{row['kl_weight']:g}", (row["kl"], found[0]), place, textcoords="offset points", size=5.5
+                )
+    axes.set_title(f"level {run.shares[level]:g}, $H={H}$", loc="left")
     axes.set_xlabel(r"$E\,\log\,\pi/\pi_b$ [nats a trace]")
-    axes.set_ylim(bottom=0.0)
 
 
 def _points() -> dict[tuple[str, str], tuple[str, str, str]]:
@@ -96,9 +87,11 @@ def figure_of(run: Run) -> Any:
             _steps(panels[row, column], run, level, H)
             panels[row, column].set_xlabel("step of GRPO")
         _divergence(panels[-1, column], run, level, weighted)
+    for axes in panels[:, 0]:
+        axes.set_ylim(bottom=0.0)
     for row in panels[:-1, 0]:
         row.set_ylabel("return of the batch [tokens]")
-    panels[-1, 0].set_ylabel("return $J$ [tokens]")
+    panels[-1, 0].set_ylabel(f"$J$ at $n={run.n[-1]}$ [tokens]")
     _key(figure, run)
     return figure
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "Run", "chosen", "number", "over_seeds", "read_run", "upto"]
+__all__ = ["Row", "Run", "chosen", "marks", "number", "over_seeds", "read_run", "upto"]
 
 Row = dict[str, Any]
 
@@ -37,6 +37,40 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
     deviation = math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
     half = float(stdtrit(len(known) - 1, 0.975)) * deviation / math.sqrt(len(known))
     return mean, mean - half, mean + half
+
+
+def marks(
+    axes: Any,
+    x: Sequence[float],
+    found: Sequence[tuple[float, float, float]],
+    colour: str,
+    mark: str,
+    shift: float = 0.0,
+    joined: bool = True,
+) -> None:
+    """Means with their intervals (mean, low, high), moved ``shift`` points to the right to be told apart."""
+    from matplotlib.transforms import ScaledTranslation
+
+    mean = [middle for middle, _, _ in found]
+    spread = [[middle - low for middle, low, _ in found], [high - middle for middle, _, high in found]]
+    axes.errorbar(
+        x,
+        mean,
+        spread,
+        fmt=mark,
+        ls="-" if joined else "",
+        ms=2.8,
+        lw=0.8,
+        color=colour,
+        mew=0.5,
+        mfc="white",
+        elinewidth=0.6,
+        transform=axes.transData + ScaledTranslation(shift / 72.0, 0.0, axes.figure.dpi_scale_trans),
+    )
+    ends = [(at, value) for at, values in zip(x, found, strict=True) for value in values if math.isfinite(value)]
+    if ends:  # moved marks do not count for the limits by themselves
+        axes.update_datalim(ends)
+        axes.autoscale_view()
 
 
 def upto(axes: Any, values: Sequence[float]) -> None:
@@ -91,7 +125,8 @@ class Run:
     def setting(self) -> str:
         """One line for the head of a figure."""
         task, grid = self.recipe["task"], self.recipe["grid"]
-        return f"recipe {self.recipe['name']}: |V| = {task['V']}, $\\ell$ = {task['ell']}; {grid['seeds']} seeds, 95%"
+        of_task = f"|V| = {task['V']}, $\\ell$ = {task['ell']}"
+        return f"recipe {self.recipe['name']}: {of_task}; {grid['seeds']} seeds, 95% intervals"
 
 
 def read_run(results: Path) -> Run:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from figures.didactic_tables import Row, Run, chosen, number, over_seeds, upto
+from figures.didactic_tables import Row, Run, chosen, marks, number, over_seeds, upto
 from figures.style import COLUMN, MARKERS, colours
 
 __all__ = ["figure_of"]
@@ -21,22 +21,7 @@ _LABELS = {"per-token": "labels $r_h$ at every token", "final": "one final label
 def _line(axes: Any, rows: Sequence[Row], column: str, place: int, scale: float = 1.0) -> None:
     n = sorted({row["n"] for row in rows})
     found = [over_seeds([number(row[column]) / scale for row in chosen(rows, n=count)]) for count in n]
-    mean = [middle for middle, _, _ in found]
-    spread = [[middle - low for middle, low, _ in found], [high - middle for middle, _, high in found]]
-    mark = MARKERS[place % len(MARKERS)]
-    axes.errorbar(
-        n,
-        mean,
-        spread,
-        fmt=mark,
-        ls="-",
-        ms=2.6,
-        lw=0.8,
-        color=colours()[place % 10],
-        mew=0.5,
-        mfc="white",
-        elinewidth=0.6,
-    )
+    marks(axes, n, found, colours()[place % 10], MARKERS[place % len(MARKERS)], 1.5 * (place % 4 - 1.5))
 
 
 def _scores(axes: Any, run: Run, labels: str, column: str) -> None:

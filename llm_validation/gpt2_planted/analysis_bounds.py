@@ -13,9 +13,9 @@ that the closed forms are the measured means over seeds,
 
 and judged on the other half; the halves are drawn by the recipe's seed. The expressions are those of the theorems'
 claims. Each is linear in :math:`\sqrt{L_\Pi}` and :math:`L_{\mathcal R}`, so the fit is a nonnegative least-squares
-problem with one solution. c is the measured mean of :math:`c_x(\varepsilon)` at the largest tabulated
-:math:`\varepsilon\le p_s/s`, up to which :math:`p_s` is guaranteed; it is an estimate, where the theorem takes the
-least over prompts, and :math:`p_s` stands beside it.
+problem with one solution. c is the measured :math:`P(R\ge J+\varepsilon\sigma)`, prompts and traces
+pooled, at the largest tabulated :math:`\varepsilon\le p_s/s`, up to which :math:`p_s` is guaranteed; it is an
+estimate, where the theorem takes the least over prompts, and :math:`p_s` stands beside it.
 
 Lower bounds are minimax: on a trained network they are predictions, neither held nor violated. The first two are
 claimed inside the window of ``vf-lower`` and for :math:`L\ge\log2` only; an upper bound above H says nothing. Every
@@ -136,7 +136,9 @@ def points_of(bases: Bases, places: Sequence[Place]) -> dict[Place, Point]:
             continue
         most = largest_guaranteed_epsilon(sigma / H)
         epsilon, c = max(
-            (row["epsilon"], row["estimate"]) for row in known["c"] if row["epsilon"] <= most and row["estimate"] > 0.0
+            (row["epsilon"], row["estimate"])
+            for row in known["c_pooled"]
+            if row["epsilon"] <= most and row["estimate"] > 0.0
         )
         found[place] = {
             "H": H,

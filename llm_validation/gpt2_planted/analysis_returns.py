@@ -122,23 +122,27 @@ _NAMES = {
     "solved mean": "expert",
     "solved sigma": "solved_sigma",
 }
+_CURVES = {"c": "c", "c pooled": "c_pooled"}
 
 
 def bases_of(tables: Tables) -> Bases:
-    """Of every base and horizon: J, sigma, solve rate, expert, sigma of solved draws, c at each epsilon.
+    """Of every base and horizon: J, sigma, solve rate, expert, sigma of solved draws, c and c pooled at each epsilon.
 
     Each name has the estimate, ``NAME_low`` and ``NAME_high`` where ``measure`` gives them, and ``NAME_exact``, the
-    same under the procedural mixture. ``c``: a list of rows, ``epsilon``, ``estimate``, ``low``, ``high``, ``exact``.
+    same under the procedural mixture. ``c`` and ``c_pooled`` are lists of rows with ``epsilon``, ``estimate``, ``low``,
+    ``high``, ``exact``.
     """
     found: Bases = {}
     for row in tables.data:
         at = (row["level"], row["horizon"])
         gammas = {name: row[name] for name in ("gamma_low", "gamma_high", "weight_low")}
-        found[at] = {"level": at[0], "horizon": at[1], **gammas, "c": []}
+        found[at] = {"level": at[0], "horizon": at[1], **gammas, "c": [], "c_pooled": []}
     for row in tables.measure:
         known = found[row["level"], row["horizon"]]
-        if row["quantity"] == "c":
-            known["c"].append({"epsilon": row["at"], **{k: row[k] for k in ("estimate", "low", "high", "exact")}})
+        if row["quantity"] in _CURVES:
+            known[_CURVES[row["quantity"]]].append(
+                {"epsilon": row["at"], **{k: row[k] for k in ("estimate", "low", "high", "exact")}}
+            )
         elif row["quantity"] in _NAMES:
             name = _NAMES[row["quantity"]]
             known.update({name: row["estimate"], f"{name}_exact": row["exact"]})
