@@ -149,7 +149,7 @@ class Run:
         return self._pool
 
     def stage(self, found: Stage, resume: bool) -> StageReport:
-        """Do the cells that are left, write the table if none is. Raises ``StoreError``; ``CellError`` if a worker died."""
+        """Do the cells that are left, write the table if none is. Raises ``StoreError``, or ``CellError``."""
         output = open_stage(found, self.bench, resume)
         cells = found.cells(self.bench.recipe)
         shards = {cell: shard for cell in cells if (shard := self._stored(output, found, cell)) is not None}
