@@ -59,7 +59,7 @@ def _panel(axes: Any, fit: Row, title: str) -> None:
     axes.axhline(0.0, color="0.85", lw=0.5, zorder=0)
     axes.set_title(title, loc="left")
     axes.set_xlabel(_FORMS[fit["form"]])
-    sizes = ", ".join(f"${_SIZES[name]}={value:.3g}$" for name, value in fit["L"].items())
+    sizes = "\n".join(_size(name, value, fit["L_interval"][name]) for name, value in fit["L"].items())
     judged = fit["judged"]
     if judged is None:
         said = "nothing to judge on"
@@ -69,6 +69,12 @@ def _panel(axes: Any, fit: Row, title: str) -> None:
     axes.annotate(f"{sizes}\n{said}", (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=5.5)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.25 * (top - bottom))  # room for the words
+
+
+def _size(name: str, value: float, interval: Sequence[float | None]) -> str:
+    """A fitted size with its interval over seeds, if there is one."""
+    low, high = interval
+    return f"${_SIZES[name]}={value:.3g}$" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
 
 
 def figure_of(run: Run) -> Any:

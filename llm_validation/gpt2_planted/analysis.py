@@ -60,6 +60,7 @@ def analysed(tables: Tables, recipe: Recipe) -> Analysis:
     summary = {
         "seeds": grid.seeds,
         "levels": list(recipe.task.levels),
+        "labels": recipe.rl.labels,
         "intervals": "95%, Student's t over seeds downstream of the base; one base for each level, whose own chance "
         "they do not cover",
         "bases": list(bases.values()),
@@ -137,10 +138,7 @@ def _fits(tables: Tables, values: Values, bases: Bases, places: Sequence[Place],
     wanted += [(name, "vf-lower", regrets[name]) for name in regrets if not name.endswith("fastest")]
     wanted.append(("epsilon_ver", "verifier-erm", _errors_by_seed(tables, recipe)))
     points, fitted = points_of(bases, places), halves(places, recipe.seed)
-    return [
-        fit_of(name, FORMS[form], {place: spread(by.values()) for place, by in by_place.items()}, points, fitted)
-        for name, form, by_place in wanted
-    ]
+    return [fit_of(name, FORMS[form], by_place, points, fitted) for name, form, by_place in wanted]
 
 
 def _errors_by_seed(tables: Tables, recipe: Recipe) -> dict[Place, dict[int, float]]:
@@ -206,7 +204,7 @@ def lines(analysis: Analysis) -> list[str]:
     """The compact table: J of every method by level, horizon and n, verdicts, slopes, errors, violations."""
     summary = analysis.summary
     return [
-        *_table(analysis.returns, summary["levels"]),
+        *_table(analysis.returns, summary),
         *_gap_lines(analysis.gaps, summary["levels"]),
         *_slope_lines(summary["slopes"]),
         *[fit["verdict"] for fit in summary["fits"]],
@@ -215,29 +213,29 @@ def lines(analysis: Analysis) -> list[str]:
     ]
 
 
-def _table(rows: Sequence[Row], levels: Sequence[float]) -> list[str]:
+def _table(rows: Sequence[Row], summary: Mapping[str, Any]) -> list[str]:
     known = {Policy(*(row[name] for name in Policy._fields)): row for row in rows}
     most = max((policy.N for policy in known), default=0)
     trained = {policy[:3] for policy in known if policy.method == returns.VF}
     found = ["J on held-out prompts [tokens], mean +- half of the 95% interval over seeds (bases: one a level)"]
     found.append(f"level   sigma    H      n{''.join(f'{name:>13}' for name in _COLUMNS)}")
     for level, H, n in sorted(trained):
-        columns = _policies(known, level, H, n, most)
+        columns = _policies(Place(level, H, n), summary["labels"], most)
         sigma = next(row["sigma"] for row in rows if (row["level"], row["horizon"]) == (level, H))
         cells = "".join(f"{_shown(known.get(policy)):>13}" for policy in columns)
-        found.append(f"{levels[level]:5g}  {sigma:6.2f}  {H:3}  {n:5}{cells}")
+        found.append(f"{summary['levels'][level]:5g}  {sigma:6.2f}  {H:3}  {n:5}{cells}")
     return found
 
 
-def _policies(known: Mapping[Policy, Row], level: int, H: int, n: int, most: int) -> list[Policy]:
-    """Those of the columns; the learnt best-of-N is of the labels that have a learnt return."""
-    labels = sorted({p.arm for p in known if p.method == returns.BEST_OF_N and p.arm != "oracle"}, reverse=True)
+def _policies(place: Place, labels: str, most: int) -> list[Policy]:
+    """Those of the columns."""
+    level, H, _ = place
     return [
         Policy(level, H, 0, returns.BASE, "base"),
         Policy(level, H, 0, returns.EXPERT, "measured"),
-        *(Policy(level, H, n, returns.VF, arm) for arm in (_EQUAL_DRAWS, "equal-draws-fastest", "equal-traces")),
-        Policy(level, H, n, returns.BEST_OF_N, labels[0] if labels else "", N=most),
-        Policy(level, H, n, returns.RL, _VERIFIER),
+        *(Policy(*place, returns.VF, arm) for arm in (_EQUAL_DRAWS, "equal-draws-fastest", "equal-traces")),
+        Policy(*place, returns.BEST_OF_N, labels, N=most),
+        Policy(*place, returns.RL, _VERIFIER),
         Policy(level, H, 0, returns.RL, "true"),
     ]
 
@@ -300,6 +298,6 @@ def _violation_lines(summary: Mapping[str, Any]) -> list[str]:
     checked = summary["inequality"]["checked"]
     return [f"{summary['inequality']['claim']}: {checked} rows held against it, {len(found)} violations"] + [
         f"VIOLATED at level {row['level']}, H={row['horizon']}, n={row['n']}, seed {row['seed']}, N={row['N']}: "
-        f"{row['loss']:.6g} > {row['bound']:.6g} tokens"
+        f"{row['loss']} > {row['bound']} tokens"
         for row in found[:5]
     ]

@@ -15,7 +15,8 @@ and judged on the other half; the halves are drawn by the recipe's seed. The exp
 claims. Each is linear in :math:`\sqrt{L_\Pi}` and :math:`L_{\mathcal R}`, so the fit is a nonnegative least-squares
 problem with one solution. c is the measured :math:`P(R\ge J+\varepsilon\sigma)`, prompts and traces
 pooled, at the largest tabulated :math:`\varepsilon\le p_s/s`, up to which :math:`p_s` is guaranteed; it is an
-estimate, where the theorem takes the least over prompts, and :math:`p_s` stands beside it.
+estimate, where the theorem takes the least over prompts, and :math:`p_s` stands beside it. The verifier-based policy
+that is measured is best-of-N or RL, where ``gap-regret`` speaks of top-c.
 
 Lower bounds are minimax: on a trained network they are predictions, neither held nor violated. The first two are
 claimed inside the window of ``vf-lower`` and for :math:`L\ge\log2` only; an upper bound above H says nothing. Every
@@ -33,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_validation.gpt2_planted.analysis_returns import Bases, Place, Row, Spread
+from llm_validation.gpt2_planted.analysis_returns import Bases, Place, Row, Spread, spread
 from theory.anti_concentration import largest_guaranteed_epsilon, smallest_mass
 from theory.formula import Formula
 from theory.verifier import VERIFIER_ERM
@@ -162,14 +163,20 @@ def halves(places: Sequence[Place], seed: int) -> set[Place]:
 
 
 def fit_of(
-    quantity: str, form: Form, measured: Mapping[Place, Spread], points: Mapping[Place, Point], fitted: set[Place]
+    quantity: str,
+    form: Form,
+    by_seed: Mapping[Place, Mapping[int, float]],
+    points: Mapping[Place, Point],
+    fitted: set[Place],
 ) -> Row:
     """The fit of one closed form to means over seeds (tokens) by place, and its errors on the places not fitted on.
 
-    ``L``: nats by class, None where there are fewer fitted places than classes. ``judged``: RMSE and mean absolute
-    error (tokens), R^2 against the mean of the fitted half, places at or above the prediction; None where there is
-    nothing to judge. ``cells``: each place with measurement, prediction, half, window, vacuity. ``verdict``: one line.
+    ``L``: nats by class; ``L_interval``: 95% over seeds, each fitted alone. Both are None where there are fewer fitted
+    places than classes. ``judged``: RMSE and mean absolute error (tokens), R^2 against the mean of the fitted half,
+    places at or above the prediction; None where there is nothing to judge. ``cells``: each place with measurement,
+    prediction, half, window, vacuity. ``verdict``: one line.
     """
+    measured = {place: spread(values.values()) for place, values in by_seed.items()}
     places = [place for place in measured if place in points and math.isfinite(measured[place].mean)]
     mine = [place for place in places if place in fitted]
     if len(mine) < len(form.parts):
@@ -182,6 +189,7 @@ def fit_of(
     return {
         **_empty(quantity, form),
         "L": L,
+        "L_interval": _over_seeds(form, [points[p] for p in mine], [by_seed[p] for p in mine]),
         "has_two_members": {name: value >= _TWO_MEMBERS for name, value in L.items()},
         "on_fitted": _errors([cell for cell in cells if cell["fitted"]], middle),
         "judged": judged,
@@ -195,6 +203,7 @@ def _empty(quantity: str, form: Form) -> Row:
         "quantity": quantity,
         "form": form.label,
         "L": None,
+        "L_interval": None,
         "has_two_members": None,
         "on_fitted": None,
         "judged": None,
@@ -212,6 +221,16 @@ def _least_squares(form: Form, points: Sequence[Point], values: Floats) -> dict[
     sizes = np.linalg.norm(columns, axis=0)
     found, _ = nnls(columns / sizes, values - at_zero.sum(axis=1))
     return {part.letter: float(x) ** (1.0 / part.power) for part, x in zip(form.parts, found / sizes, strict=True)}
+
+
+def _over_seeds(
+    form: Form, points: Sequence[Point], by_seed: Sequence[Mapping[int, float]]
+) -> dict[str, tuple[float, float]]:
+    """95% interval of L over the seeds measured at every place, each seed fitted alone; NaN with fewer than two."""
+    seeds = set.intersection(*({seed for seed, v in values.items() if math.isfinite(v)} for values in by_seed))
+    alone = [_least_squares(form, points, np.array([values[seed] for values in by_seed])) for seed in sorted(seeds)]
+    over = {part.letter: spread(L[part.letter] for L in alone) for part in form.parts}
+    return {name: (found.low, found.high) for name, found in over.items()}
 
 
 def _cell(form: Form, L: Mapping[str, float], place: Place, point: Point, measured: Spread, fitted: bool) -> Row:

@@ -17,7 +17,7 @@ from scipy import stats
 
 from llm_validation.gpt2_planted.analysis import Analysis, analyse, analysed, lines
 from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
-from llm_validation.gpt2_planted.analysis_returns import Place, Policy, Row, Spread, Tables, bases_of, spread
+from llm_validation.gpt2_planted.analysis_returns import Place, Policy, Row, Tables, bases_of, spread
 from llm_validation.gpt2_planted.analysis_slopes import Point, slopes_of
 from llm_validation.gpt2_planted.bench import CellError
 from llm_validation.gpt2_planted.recipe import Recipe, read_recipe
@@ -35,11 +35,6 @@ def of(rows: list[Row], **wanted: Any) -> Row:
     """The one row with these values."""
     (found,) = (row for row in rows if all(row[name] == value for name, value in wanted.items()))
     return found
-
-
-def sure(value: float) -> Spread:
-    """A mean without an interval."""
-    return Spread(value, math.nan, math.nan, 1)
 
 
 # Intervals
@@ -221,6 +216,16 @@ def test_tables_of_known_classes_give_these_back(found: Analysis) -> None:
         assert fit["judged"]["r2"] == pytest.approx(1.0)
 
 
+def test_class_sizes_have_intervals_over_seeds() -> None:
+    """Seeds whose regrets are of classes of 16, 25 and 36 nats: Student's interval of these three."""
+    true = [16.0, 25.0, 36.0]
+    by_seed = {place: {i: made.clone_loss(*place, L) for i, L in enumerate(true)} for place in PLACES}
+    points = points_of(bases_of(made.tables_of(RECIPE)), PLACES)
+    fit = fit_of("made up", FORMS["vf-lower"], by_seed, points, halves(PLACES, 0))
+    assert fit["L_interval"]["L_Pi"] == pytest.approx(spread(true)[1:3])
+    assert fit["L"]["L_Pi"] == pytest.approx(25.0)  # of the mean regret, with sqrt L = (4 + 5 + 6)/3
+
+
 def test_halves_are_of_the_seed_alone() -> None:
     """Half of the cells, the same for the same seed, another for another; on neither side all of one value of n."""
     mine = halves(PLACES, 0)
@@ -232,8 +237,8 @@ def test_halves_are_of_the_seed_alone() -> None:
 def fit_to(values: dict[Place, float], form: str) -> Row:
     """The fit of a form to made-up means."""
     points = points_of(bases_of(made.tables_of(RECIPE)), PLACES)
-    measured = {place: sure(value) for place, value in values.items()}
-    return fit_of("made up", FORMS[form], measured, points, halves(PLACES, 0))
+    by_seed = {place: {0: value} for place, value in values.items()}
+    return fit_of("made up", FORMS[form], by_seed, points, halves(PLACES, 0))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -366,6 +371,13 @@ def test_hacking_is_counted(found: Analysis) -> None:
     for row in hacking["over_seeds"]:
         change = (3.0, -3.0 if row["level"] == 0 else 3.0, 4.0)
         assert (row["learnt_change"], row["true_change"], row["overrated"]) == pytest.approx(change)
+
+
+def test_a_loss_that_is_no_number_is_said() -> None:
+    """The text of a violation whose loss is NaN, None in the summary."""
+    tables = made.tables_of(RECIPE)
+    next(row for row in tables.best_of_n if row["arm"] == "per-token")["J"] = math.nan
+    assert any(line.endswith("None > 1.5 tokens") for line in lines(analysed(tables, RECIPE)))
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
