@@ -74,7 +74,7 @@ def _panel(axes: Any, fit: Row, title: str) -> None:
 def _size(name: str, value: float, interval: Sequence[float | None]) -> str:
     """A fitted size with its interval over seeds, if there is one."""
     low, high = interval
-    return f"${_SIZES[name]}={value:.3g}$" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
+    return f"${_SIZES[name]}={value:.3g}$" + ("" if low is None or high is None else f" [{low:.2g}, {high:.2g}]")
 
 
 def figure_of(run: Run) -> Any:

@@ -113,14 +113,14 @@ def _best_of_n(cell: Row, recipe: Recipe, J: float, error: float) -> list[Row]:
 
 
 def _path(cell: Row, falls: bool) -> list[Row]:
-    """Learnt return rises by 3; the true one falls by 3 or rises by 3."""
-    sign = -1 if falls else 1
+    """Learnt return rises by 3; the true one falls by 3 or rises by 1.5."""
+    slope = -1.0 if falls else 0.5
     return [
         {
             **cell,
             "step": 10 * i,
             "learnt_return": 8.0 + i,
-            "true_return": 8.0 + sign * i,
+            "true_return": 8.0 + slope * i,
             "solve_rate": 0.5,
             "kl": 1.0 * i,
         }

@@ -226,7 +226,10 @@ def _least_squares(form: Form, points: Sequence[Point], values: Floats) -> dict[
 def _over_seeds(
     form: Form, points: Sequence[Point], by_seed: Sequence[Mapping[int, float]]
 ) -> dict[str, tuple[float, float]]:
-    """95% interval of L over the seeds measured at every place, each seed fitted alone; NaN with fewer than two."""
+    """95% interval of L over the seeds measured at every place, each seed fitted alone; NaN with fewer than two.
+
+    Student's, clipped to nothing: where seeds lie on the boundary L = 0 it may reach below and says little.
+    """
     seeds = set.intersection(*({seed for seed, v in values.items() if math.isfinite(v)} for values in by_seed))
     alone = [_least_squares(form, points, np.array([values[seed] for values in by_seed])) for seed in sorted(seeds)]
     over = {part.letter: spread(L[part.letter] for L in alone) for part in form.parts}

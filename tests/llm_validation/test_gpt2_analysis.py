@@ -158,6 +158,13 @@ def test_a_power_law_has_its_exponents(of_level: float, of_n: float) -> None:
         assert (row["points"], row["cells"], row["values"], row["seeds"]) == (81, 27, 3, 3)
 
 
+def test_cells_that_are_missing_do_not_tilt_slopes() -> None:
+    """H^2/n where large n were measured at small horizons only: the slope in log n is -1, in log H 2."""
+    points = [p for p in grid_of(lambda place, seed: place.horizon**2 / place.n) if p.n * p.horizon <= 32 * 32]
+    rows = slopes_of("gap", points)
+    assert [of(rows, axis=axis)["slope"] for axis in ("n", "horizon")] == pytest.approx([-1.0, 2.0], abs=1e-8)
+
+
 def test_values_below_0_are_not_put_on_a_log_scale() -> None:
     """Tokens for each e-fold: 2 log n - 7 has the slope 2 in log n and 0 in the others."""
     rows = slopes_of("gap", grid_of(lambda place, seed: 2.0 * math.log(place.n) - 7.0))
@@ -298,6 +305,13 @@ def test_a_class_of_fewer_than_two_is_outside_every_window() -> None:
     assert not any(cell["inside_window"] for cell in fit["cells"])
 
 
+def test_a_class_of_size_0_has_no_window() -> None:
+    """Clones that beat the expert everywhere: L = 0, a prediction of 0, no window."""
+    fit = fit_to(dict.fromkeys(PLACES, -1.0), "vf-lower")
+    assert fit["L"] == {"L_Pi": 0.0}
+    assert {(cell["predicted"], cell["inside_window"]) for cell in fit["cells"]} == {(0.0, False)}
+
+
 def test_an_upper_bound_above_H_is_vacuous() -> None:
     """verifier-erm says nothing where (1 + L)/n > 1."""
     fit = fit_to({place: made.verifier_error(place.horizon, place.n, 20.0) for place in PLACES}, "verifier-erm")
@@ -369,7 +383,7 @@ def test_hacking_is_counted(found: Analysis) -> None:
     assert (hacking["hacked"], hacking["policies"]) == (18, 36)
     assert (hacking["hacked_beyond_noise"], hacking["places"]) == (6, 12)
     for row in hacking["over_seeds"]:
-        change = (3.0, -3.0 if row["level"] == 0 else 3.0, 4.0)
+        change = (3.0, -3.0 if row["level"] == 0 else 1.5, 4.0)
         assert (row["learnt_change"], row["true_change"], row["overrated"]) == pytest.approx(change)
 
 
@@ -389,6 +403,8 @@ def test_the_order_of_rows_does_not_matter() -> None:
     for name in ("gap", "slope"):
         rows = [found.gaps if name == "gap" else found.summary["slopes"] for found in (one, other)]
         assert [row[name] for row in rows[0]] == pytest.approx([row[name] for row in rows[1]], abs=EXACT)
+    hacked = [found.summary["reward_hacking"] for found in (one, other)]
+    assert hacked[0]["hacked"] == hacked[1]["hacked"]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
