@@ -137,8 +137,16 @@ def _fits(tables: Tables, values: Values, bases: Bases, places: Sequence[Place],
     wanted = [(name, "gap-regret", gaps[name]) for name in gaps if name.endswith(f"- {_EQUAL_DRAWS}")]
     wanted += [(name, "vf-lower", regrets[name]) for name in regrets if not name.endswith("fastest")]
     wanted.append(("epsilon_ver", "verifier-erm", _errors_by_seed(tables, recipe)))
-    points, fitted = points_of(bases, places), halves(places, recipe.seed)
+    points, fitted = points_of(bases, places), _fitted(places, recipe)
     return [fit_of(name, FORMS[form], by_place, points, fitted) for name, form, by_place in wanted]
+
+
+def _fitted(places: Sequence[Place], recipe: Recipe) -> set[Place]:
+    """Places that closed forms are fitted on: half of those where RL was run, and half of the rest."""
+    groups: dict[bool, list[Place]] = {}
+    for place in places:
+        groups.setdefault(place.level in recipe.rl.levels and place.horizon in recipe.rl.horizons, []).append(place)
+    return set[Place]().union(*(halves(group, recipe.seed) for group in groups.values()))
 
 
 def _errors_by_seed(tables: Tables, recipe: Recipe) -> dict[Place, dict[int, float]]:
@@ -250,8 +258,10 @@ def _shown(row: Row | None) -> str:
 def _gap_lines(rows: Sequence[Row], levels: Sequence[float]) -> list[str]:
     """At the highest heterogeneity, equal draws: one line for each method and horizon."""
     mine = [row for row in rows if row["level"] == len(levels) - 1 and row["vf"] == _EQUAL_DRAWS]
-    words = {"vb": "VB better", "vf": "VF better", "": "intervals overlap"}
-    found = [f"VB - VF at equal draws, highest heterogeneity ({levels[-1]:g}) [tokens]:"]
+    words = {"vb": "VB better", "vf": "VF better", "": "overlap"}
+    found = [
+        f"VB - VF at equal draws, highest heterogeneity ({levels[-1]:g}) [tokens], and whether their intervals overlap:"
+    ]
     for vb, H in dict.fromkeys((row["vb"], row["horizon"]) for row in mine):
         said = [
             f"n={row['n']}: {row['gap']:.1f} {_between(row['gap_low'], row['gap_high'], 1)} {words[row['better']]}"

@@ -11,12 +11,13 @@ that the closed forms are the measured means over seeds,
 .. math:: \text{gap}\approx\sigma\sqrt{L_\Pi/(8n)}-\frac Hc\,\frac{1+L_{\mathcal R}}n,\qquad
    \text{VF regret}\approx\sigma\sqrt{L_\Pi/(8n)},\qquad \varepsilon_{ver}\approx H\,\frac{1+L_{\mathcal R}}n,
 
-and judged on the other half; the halves are drawn by the recipe's seed. The expressions are those of the theorems'
-claims. Each is linear in :math:`\sqrt{L_\Pi}` and :math:`L_{\mathcal R}`, so the fit is a nonnegative least-squares
-problem with one solution. c is the measured :math:`P(R\ge J+\varepsilon\sigma)`, prompts and traces
-pooled, at the largest tabulated :math:`\varepsilon\le p_s/s`, up to which :math:`p_s` is guaranteed; it is an
-estimate, where the theorem takes the least over prompts, and :math:`p_s` stands beside it. The verifier-based policy
-that is measured is best-of-N or RL, where ``gap-regret`` speaks of top-c.
+and judged on the other half; the halves are drawn by the recipe's seed, of the cells with and without RL each. The
+expressions are those of the theorems' claims. Each is linear in :math:`\sqrt{L_\Pi}` and :math:`L_{\mathcal R}`, so
+the fit is a nonnegative least-squares problem with one solution. c is the measured
+:math:`P(R\ge J+\varepsilon\sigma)`, prompts and traces pooled, at the largest tabulated
+:math:`\varepsilon\le p_s/s`, up to which :math:`p_s` is guaranteed; it is an estimate, where the theorem takes the
+least over prompts, and :math:`p_s` stands beside it. The verifier-based policy that is measured is best-of-N or RL,
+where ``gap-regret`` speaks of top-c.
 
 Lower bounds are minimax: on a trained network they are predictions, neither held nor violated. The first two are
 claimed inside the window of ``vf-lower`` and for :math:`L\ge\log2` only; an upper bound above H says nothing. Every

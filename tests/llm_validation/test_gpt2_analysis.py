@@ -198,6 +198,13 @@ def test_one_seed_has_a_slope_without_an_interval() -> None:
 # Bounds
 
 
+def test_both_halves_have_cells_of_reinforcement(found: Analysis) -> None:
+    """6 of the 12 cells with RL are fitted on, and 14 of all 27, the same for every quantity."""
+    count = {fit["quantity"]: sum(c["fitted"] for c in fit["cells"]) for fit in found.summary["fits"]}
+    assert set(count.values()) == {6, 14}
+    assert count["rl - equal-draws"] == 6
+
+
 @given(st.floats(1.0, 1e3), st.floats(0.01, 0.5), st.integers(1, 10**6), st.floats(0.05, 1.0), st.floats(1e-3, 1e3))
 def test_the_fitted_form_is_that_of_gap_regret(H: float, s: float, n: int, c: float, L: float) -> None:
     """With one L for both classes it is the closed form of the theorem."""
