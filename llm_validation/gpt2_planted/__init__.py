@@ -12,7 +12,9 @@
 ``reinforcement``   stage ``rl``: GRPO against the verifier, or against the true reward
 ``search``          stage ``best-of-n``: the same verifier picks among draws of the base
 ``evaluation``      stage ``evaluate``: every policy on held-out prompts, one table
-``analysis``        intervals, slopes, measured gaps over the bounds of :mod:`theory`
+``analysis``        what it all says: tables, summary, text
+``analysis_returns``, ``analysis_slopes``, ``analysis_bounds``
+                    intervals and gaps; slopes; measured gaps over the bounds of :mod:`theory`
 ``stages``          stages by name, their cells and what they need
 ``pipeline``        runs cells in worker processes, each finished one a shard
 ==================  ==================================================================================

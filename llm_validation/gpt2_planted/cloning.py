@@ -20,7 +20,7 @@ import numpy as np
 
 from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
 from llm_validation.gpt2_planted.measure import draws_of
-from llm_validation.gpt2_planted.network import seeded, tokenizer
+from llm_validation.gpt2_planted.network import seeded, tokenizer, with_dropout
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.training import arguments, checked_loss, silent, training
 from llm_validation.gpt2_planted.world import World, key_of
@@ -57,7 +57,7 @@ def run(bench: Bench, cell: Cell) -> Done:
     recipe = bench.recipe
     drawn = draws_of(bench, cell.level, cell.seed, cell.horizon)
     mine = chosen(drawn, cell)
-    model = bench.base(cell.level)
+    model = with_dropout(bench.base(cell.level), recipe.vf.dropout)
     steps = _steps(recipe, len(mine.times))
     if steps:
         _fine_tune(bench.world, cell, model, mine, steps)

@@ -21,7 +21,15 @@ import numpy as np
 
 from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done, Drawn
 from llm_validation.gpt2_planted.measure import draws_of, pool_of
-from llm_validation.gpt2_planted.network import CheckpointError, load_verifier, new_verifier, scores, seeded, sequences
+from llm_validation.gpt2_planted.network import (
+    CheckpointError,
+    load_verifier,
+    new_verifier,
+    scores,
+    seeded,
+    sequences,
+    with_dropout,
+)
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.training import fit
 from llm_validation.gpt2_planted.world import Floats, Ints, World, key_of, returns_of, words_of
@@ -101,7 +109,7 @@ def _trained(bench: Bench, cell: Cell, drawn: Drawn) -> tuple[Any, int, float]:
 
     recipe, world = bench.recipe, bench.world
     seed = key_of(recipe.seed, "verifier", cell.identity)
-    model = new_verifier(bench.base(cell.level), seed).to(recipe.device)
+    model = with_dropout(new_verifier(bench.base(cell.level), seed), recipe.verifier.dropout).to(recipe.device)
     aside = int(recipe.verifier.validation * cell.n)
     kept, used = drawn.first(aside), drawn.where(slice(aside, None))
     labels = {"used": rewards_of(used.times, cell.horizon), "kept": rewards_of(kept.times, cell.horizon)}
@@ -120,7 +128,7 @@ def _trained(bench: Bench, cell: Cell, drawn: Drawn) -> tuple[Any, int, float]:
         model.train()
         if not value >= found["loss"]:  # the first, or less than before
             found.update(step=step, loss=value, weights=copy.deepcopy(model.state_dict()))
-        return step >= found["step"] + recipe.verifier.patience * every
+        return bool(step >= found["step"] + recipe.verifier.patience * every)
 
     seeded(seed)
     batches = _batches(world, cell, used, labels["used"])

@@ -46,6 +46,7 @@ __all__ = [
     "scores",
     "seeded",
     "tokenizer",
+    "with_dropout",
 ]
 
 #: Rows in one forward pass where no gradient is asked for.
@@ -166,6 +167,16 @@ def _pretrained(source: str, V: int, length: int) -> Any:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+    return model
+
+
+def with_dropout(model: Any, rate: float) -> Any:
+    """The same model with this rate of dropout in training, wherever GPT-2 has it but in the head."""
+    import torch
+
+    for module in model.transformer.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
     return model
 
 

@@ -207,7 +207,7 @@ class CloningRecipe:
 
     Arms: ``equal-draws`` clones those of n draws that solved, ``equal-draws-fastest`` the fastest quarter of these,
     ``equal-traces`` n solved draws, however many draws it takes. ``epochs`` passes, at most ``most_steps`` steps; the
-    learning rate falls linearly to 0.
+    learning rate falls linearly to 0. ``dropout``: GPT-2's own rate is 0.1.
     """
 
     arms: tuple[str, ...] = CLONING_ARMS
@@ -215,6 +215,7 @@ class CloningRecipe:
     most_steps: int = 200
     batch: int = 32
     learning_rate: float = 5e-4
+    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -223,6 +224,7 @@ class CloningRecipe:
         _whole("vf.most_steps", self.most_steps, 1)
         _whole("vf.batch", self.batch, 1)
         _number("vf.learning_rate", self.learning_rate, 0.0, 1.0)
+        _number("vf.dropout", self.dropout, 0.0, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ class VerifierRecipe:
     batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    dropout: float = 0.1
     validation: float = 0.2
     checks: int = 20
     patience: int = 5
@@ -250,6 +253,7 @@ class VerifierRecipe:
         _whole("verifier.batch", self.batch, 1)
         _number("verifier.learning_rate", self.learning_rate, 0.0, 1.0)
         _number("verifier.weight_decay", self.weight_decay, 0.0, 1.0)
+        _number("verifier.dropout", self.dropout, 0.0, 0.9)
         _number("verifier.validation", self.validation, 0.0, 0.9)
         _whole("verifier.checks", self.checks, 1, self.steps)
         _whole("verifier.patience", self.patience, 1)
