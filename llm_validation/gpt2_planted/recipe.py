@@ -207,7 +207,7 @@ class CloningRecipe:
 
     Arms: ``equal-draws`` clones those of n draws that solved, ``equal-draws-fastest`` the fastest quarter of these,
     ``equal-traces`` n solved draws, however many draws it takes. ``epochs`` passes, at most ``most_steps`` steps; the
-    learning rate falls linearly to 0. ``dropout``: GPT-2's own rate is 0.1.
+    learning rate falls linearly to 0. ``dropout`` of the clone in training.
     """
 
     arms: tuple[str, ...] = CLONING_ARMS
@@ -215,7 +215,7 @@ class CloningRecipe:
     most_steps: int = 200
     batch: int = 32
     learning_rate: float = 5e-4
-    dropout: float = 0.1
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -241,7 +241,7 @@ class VerifierRecipe:
     batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    dropout: float = 0.1
+    dropout: float = 0.0
     validation: float = 0.2
     checks: int = 20
     patience: int = 5
