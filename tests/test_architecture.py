@@ -18,7 +18,14 @@ ALLOWED = {
     "llm_validation": {"llm_validation", "theory", "sim"},
     "figures": {"figures", "theory"},
 }
-COMMANDS = ("theory", "sim.sweep", "figures", "llm_validation.sampling", "llm_validation.trials")
+COMMANDS = (
+    "theory",
+    "sim.sweep",
+    "figures",
+    "llm_validation.gpt2_planted",
+    "llm_validation.sampling",
+    "llm_validation.trials",
+)
 HEAVY = ("jax", "sympy", "matplotlib", "torch", "scipy", "numpy", "pandas", "seaborn", "pyarrow")
 
 
