@@ -9,7 +9,6 @@ import math
 import re
 from pathlib import Path
 
-import didactic_tables as made
 import matplotlib as mpl
 import matplotlib.image as image
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+import didactic_tables as made
 from figures import didactic_gap, didactic_rl, didactic_verifier
 from figures.__main__ import main
 from figures.didactic_tables import Run, over_seeds, read_run

@@ -8,13 +8,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-import didactic_tables as made
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+import didactic_tables as made
 from llm_validation.gpt2_planted.analysis import Analysis, analyse, analysed, lines
 from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
 from llm_validation.gpt2_planted.analysis_returns import Place, Policy, Row, Tables, bases_of, spread
