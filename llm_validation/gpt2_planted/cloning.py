@@ -8,21 +8,23 @@ What is cloned, by ``arm``, for a data budget n and horizon H:
 * ``equal-traces``: the first n draws that solve, however many it took: the accounting in which cloning is given n
   expert traces.
 
-The loss is the mean negative log-likelihood of the trace's H tokens, the prompt's are given. Where nothing solved there
-is nothing to clone and the policy is the base.
+The loss is the mean negative log-likelihood of the trace's H tokens, the prompt's are given. As for verifiers, some of
+the traces, at least one, are kept aside: of the checkpoints the one with the least loss on them is the clone, and the
+base is one of them. With fewer than two traces the policy is the base.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
 from llm_validation.gpt2_planted.measure import draws_of
-from llm_validation.gpt2_planted.network import seeded, tokenizer, with_dropout
+from llm_validation.gpt2_planted.network import log_probabilities, seeded, tokenizer, with_dropout
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.training import arguments, checked_loss, silent, training
+from llm_validation.gpt2_planted.training import Best, arguments, checked_loss, silent, told, training
 from llm_validation.gpt2_planted.world import World, key_of
 
 __all__ = ["cells", "chosen", "run"]
@@ -48,7 +50,8 @@ def chosen(drawn: Drawn, cell: Cell) -> Drawn:
     solved = drawn.first(cell.n)
     solved = solved.where(solved.within(cell.horizon))
     if cell.arm == "equal-draws-fastest":
-        return solved.where(np.argsort(solved.times, kind="stable")[: max(1, len(solved.times) // 4)])
+        fastest = np.argsort(solved.times, kind="stable")[: max(1, len(solved.times) // 4)]
+        return solved.where(np.sort(fastest))  # in the order of the draws: any part of them is like any other
     return solved
 
 
@@ -58,13 +61,16 @@ def run(bench: Bench, cell: Cell) -> Done:
     drawn = draws_of(bench, cell.level, cell.seed, cell.horizon)
     mine = chosen(drawn, cell)
     model = with_dropout(bench.base(cell.level), recipe.vf.dropout)
-    steps = _steps(recipe, len(mine.times))
-    if steps:
-        _fine_tune(bench.world, cell, model, mine, steps)
+    steps, best, loss = 0, 0, math.nan
+    if len(mine.times) > 1:
+        aside = max(1, int(recipe.vf.validation * len(mine.times)))
+        steps = _steps(recipe, len(mine.times) - aside)
+        best, loss = _fine_tune(bench.world, cell, model, (mine.first(aside), mine.where(slice(aside, None))), steps)
     used = cell.n
     if cell.arm == "equal-traces":  # all draws up to the last that was taken
         used = int(np.flatnonzero(drawn.within(cell.horizon))[: cell.n].max(initial=-1)) + 1
-    row = {**cell.row(), "draws": used, "traces": len(mine.times), "steps": steps}
+    row = {**cell.row(), "draws": used, "traces": len(mine.times)}
+    row |= {"steps": steps, "best_step": best, "validation_loss": loss}
     return Done([row], bench.save(model, "vf", cell))
 
 
@@ -73,7 +79,8 @@ def _steps(recipe: Recipe, traces: int) -> int:
     return min(recipe.vf.epochs * -(-traces // recipe.vf.batch), recipe.vf.most_steps)
 
 
-def _fine_tune(world: World, cell: Cell, model: Any, mine: Drawn, steps: int) -> None:
+def _fine_tune(world: World, cell: Cell, model: Any, traces: tuple[Drawn, Drawn], steps: int) -> tuple[int, float]:
+    """At most ``steps`` steps on the second part; the step of the best checkpoint on the first, and its loss."""
     import tempfile
 
     from datasets import Dataset
@@ -82,6 +89,10 @@ def _fine_tune(world: World, cell: Cell, model: Any, mine: Drawn, steps: int) ->
 
     recipe = world.recipe
     ell, H = recipe.task.ell, cell.horizon
+    kept, mine = traces
+    every = max(1, steps // recipe.vf.checks)
+    best = Best(model, _loss(world, kept), every, steps, recipe.vf.patience)
+    best.look(0)
     ids = np.concatenate([world.words[mine.prompt], mine.tokens], axis=1)
     data = Dataset.from_dict({"input_ids": ids.tolist(), "completion_mask": [[0] * ell + [1] * H] * len(ids)})
     seed = key_of(recipe.seed, "vf", cell.identity) % 2**31
@@ -102,6 +113,19 @@ def _fine_tune(world: World, cell: Cell, model: Any, mine: Drawn, steps: int) ->
             **arguments(recipe.device, remove_unused_columns=True),
         )
         words = tokenizer(recipe.task.V)
-        trainer = SFTTrainer(model=model, args=settings, train_dataset=data, processing_class=words)
+        trainer = SFTTrainer(
+            model=model, args=settings, train_dataset=data, processing_class=words, callbacks=[told(best.after)]
+        )
         result = silent(trainer).train()
     checked_loss(result.training_loss)
+    best.restore()
+    return best.step, best.least
+
+
+def _loss(world: World, kept: Drawn) -> Any:
+    """Mean negative log-likelihood of the tokens of ``kept``, nats a token."""
+
+    def loss(model: Any) -> float:
+        return -float(log_probabilities(model, world.words[kept.prompt], kept.tokens).mean())
+
+    return loss

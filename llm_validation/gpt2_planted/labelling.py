@@ -5,16 +5,19 @@ only whether it solved, at the last token. The learnt return is :math:`\hat R=\s
 knows no time and scores a trace by :math:`\hat p_H`. Some of the n draws are kept aside to choose among checkpoints.
 
 Quality is measured on the pool (held-out prompts): AUROC, accuracy, Brier score and calibration error of
-:math:`\hat p_H`, error of the learnt return, accuracy at tokens. *Style-matched* wrong traces are solved traces of
-other prompts, put to prompts whose gold they do not hold: right and wrong ones come from one law of styles, so that
-what tells them apart is correctness.
+:math:`\hat p_H`, error of the learnt return, accuracy at tokens. The base's wrong traces differ from right ones in
+style (a wandering gamma) as well as in correctness, so right traces are also held against two kinds of wrong ones:
+
+* *near misses*: the same traces, one token of every completion of the gold replaced by another, so that they never
+  solve: prompt, style and nearly all tokens are the same, and what tells them apart is whether the gold is complete;
+* *other prompts*: solved traces of other prompts. One law of styles, but a trace that holds letters of another gold can
+  be told without looking for a run: this asks whether the trace is about the prompt.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,9 +34,9 @@ from llm_validation.gpt2_planted.network import (
     with_dropout,
 )
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.training import fit
+from llm_validation.gpt2_planted.training import Best, fit
 from llm_validation.gpt2_planted.world import Floats, Ints, World, key_of, returns_of, words_of
-from llm_validation.moments import bootstrap_mean
+from llm_validation.moments import Interval, bootstrap_mean
 from llm_validation.verifier_quality import auroc
 from sim.tasks.token_task import uniforms
 
@@ -90,15 +93,15 @@ def run(bench: Bench, cell: Cell) -> Done:
     pool = mine_of_pool(bench, cell, _JUDGED)
     world = bench.world
     p = scores(model, world.words[pool.prompt], pool.tokens)
-    matched = _style_matched(world, cell, pool)
-    p_matched = scores(model, world.words[matched.prompt], matched.tokens)[:, -1]
+    wrong = {"near_miss": _near_misses(world, cell, pool), "other_prompt": _other_prompts(world, cell, pool)}
+    at_end = {name: scores(model, world.words[t.prompt], t.tokens)[:, -1] for name, t in wrong.items()}
     row = {
         **cell.row(),
         "labels_right": int(drawn.within(cell.horizon).sum()),
         "best_step": best,
         "validation_loss": loss,
         **_quality(bench.recipe, cell, pool, p),
-        **_against(pool, p[:, -1], p_matched, cell, key_of(bench.recipe.seed, "auroc") % 2**31),
+        **_aurocs(pool, p[:, -1], wrong, at_end, cell, key_of(bench.recipe.seed, "auroc") % 2**31),
     }
     return Done([row], bench.save(model, "verifier", cell))
 
@@ -115,28 +118,17 @@ def _trained(bench: Bench, cell: Cell, drawn: Drawn) -> tuple[Any, int, float]:
     labels = {"used": rewards_of(used.times, cell.horizon), "kept": rewards_of(kept.times, cell.horizon)}
     ids = sequences(world.words[kept.prompt], kept.tokens).to(recipe.device)
     held = {"input_ids": ids, "labels": torch.from_numpy(labels["kept"].astype(np.float32)).to(recipe.device)}
-    loss = _loss(cell.arm)
-    found: dict[str, Any] = {"step": recipe.verifier.steps, "loss": math.nan, "weights": None}
-    every = max(1, recipe.verifier.steps // recipe.verifier.checks)
-
-    def after(step: int) -> bool:
-        if not aside or (step % every and step != recipe.verifier.steps):
-            return False
-        model.eval()
-        with torch.inference_mode():
-            value = float(loss(model, held))
-        model.train()
-        if not value >= found["loss"]:  # the first, or less than before
-            found.update(step=step, loss=value, weights=copy.deepcopy(model.state_dict()))
-        return bool(step >= found["step"] + recipe.verifier.patience * every)
-
+    loss, settings = _loss(cell.arm), recipe.verifier
+    every = max(1, settings.steps // settings.checks)
+    best = Best(model, lambda model: loss(model, held), every, settings.steps, settings.patience)
     seeded(seed)
     batches = _batches(world, cell, used, labels["used"])
-    settings = recipe.verifier
+    after = best.after if aside else None
     fit(model, batches, loss, settings.steps, settings.learning_rate, settings.weight_decay, recipe.device, after=after)
-    if found["weights"] is not None:
-        model.load_state_dict(found["weights"])
-    return model, found["step"], found["loss"]
+    if not aside:
+        return model, settings.steps, math.nan
+    best.restore()
+    return model, best.step, best.least
 
 
 def _batches(world: World, cell: Cell, used: Drawn, labels: Floats) -> Any:
@@ -174,12 +166,24 @@ def _loss(labels: str) -> Any:
     return loss
 
 
-def _style_matched(world: World, cell: Cell, pool: Drawn) -> Drawn:
+def _near_misses(world: World, cell: Cell, pool: Drawn) -> Drawn:
+    """The solved traces of the pool with one token of every completion within H replaced, until none is left."""
+    found = pool.where(pool.within(cell.horizon))
+    tokens, V, ell = found.tokens.copy(), world.recipe.task.V, world.recipe.task.ell
+    words = words_of(world.recipe.seed, "near misses", cell.level, cell.horizon, cell.seed)
+    while (rows := np.flatnonzero(times := world.solve_times(found.prompt, tokens))).size:
+        place, letter = uniforms(words, 2, rows.size)
+        at = times[rows] - 1 - (place * ell).astype(np.int64)
+        tokens[rows, at] = (tokens[rows, at] + 1 + (letter * (V - 1)).astype(np.int64)) % V
+    return Drawn(found.prompt, tokens, np.zeros_like(found.times))
+
+
+def _other_prompts(world: World, cell: Cell, pool: Drawn) -> Drawn:
     """Solved traces of the pool put to other prompts of it that they do not solve; at most one for each."""
     solved = pool.where(pool.within(cell.horizon))
     if len(solved.times) < 2:
         return solved.first(0)
-    words = words_of(world.recipe.seed, "style", cell.level, cell.horizon, cell.seed)
+    words = words_of(world.recipe.seed, "other prompts", cell.level, cell.horizon, cell.seed)
     other = np.roll(solved.prompt, 1 + int(uniforms(words, 1)[0] * (len(solved.prompt) - 1)))
     times = world.solve_times(other, solved.tokens)
     return Drawn(other, solved.tokens, times).where((times == 0) | (times > cell.horizon))
@@ -193,7 +197,7 @@ def _quality(recipe: Recipe, cell: Cell, pool: Drawn, p: Floats) -> dict[str, An
     per_token = cell.arm == PER_TOKEN
     error = np.abs(learnt_return(p, cell.arm) - true) if per_token else np.full(right.size, math.nan)
     tokens = ((p > 0.5) == (rewards_of(pool.times, H) > 0.5)).mean() if per_token else math.nan
-    _, problem = np.unique(pool.prompt, return_inverse=True)
+    problem = _numbered(pool.prompt)
     by_prompt = np.bincount(problem, error) / np.bincount(problem)
     epsilon = bootstrap_mean(by_prompt, key_of(recipe.seed, "error") % 2**31) if per_token else None
     return {
@@ -214,20 +218,26 @@ def _ece(p: Floats, right: Floats) -> float:
     return float(sum(part.size * abs(p[part].mean() - right[part].mean()) for part in parts) / p.size)
 
 
-def _against(pool: Drawn, last: Floats, matched: Floats, cell: Cell, seed: int) -> dict[str, Any]:
-    """AUROC against the wrong traces of the base, and against style-matched ones."""
-    right = pool.within(cell.horizon).astype(np.float64)
-    _, problem = np.unique(pool.prompt, return_inverse=True)
-    plain = auroc(problem, last, right, seed)
-    mine = last[right == 1.0]
-    both = np.concatenate([mine, matched])
-    label = np.concatenate([np.ones(mine.size), np.zeros(matched.size)])
-    style = auroc(np.arange(both.size), both, label, seed)
-    return {
-        "auroc": plain.estimate,
-        "auroc_low": plain.low,
-        "auroc_high": plain.high,
-        "auroc_style": style.estimate,
-        "style_matched": int(matched.size),
-        "style_accepted": float((matched > 0.5).mean()) if matched.size else math.nan,
-    }
+def _aurocs(
+    pool: Drawn, last: Floats, wrong: Mapping[str, Drawn], at_end: Mapping[str, Floats], cell: Cell, seed: int
+) -> dict[str, Any]:
+    """AUROC against the wrong traces of the base and against the other ``wrong`` ones, intervals over prompts."""
+    right = pool.within(cell.horizon)
+    found = _columns("auroc", auroc(_numbered(pool.prompt), last, right.astype(np.float64), seed))
+    for name, traces in wrong.items():
+        score = np.concatenate([last[right], at_end[name]])
+        label = np.concatenate([np.ones(int(right.sum())), np.zeros(traces.times.size)])
+        problem = _numbered(np.concatenate([pool.prompt[right], traces.prompt]))
+        found |= _columns(f"auroc_{name}", auroc(problem, score, label, seed))
+        accepted = float((at_end[name] > 0.5).mean()) if traces.times.size else math.nan
+        found |= {f"{name}_traces": int(traces.times.size), f"{name}_accepted": accepted}
+    return found
+
+
+def _numbered(prompt: Ints) -> Ints:
+    """Prompts as 0, 1, .. in increasing order."""
+    return np.asarray(np.unique(prompt, return_inverse=True)[1], dtype=np.int64)
+
+
+def _columns(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -133,8 +133,9 @@ class BaseRecipe:
     In phases: ``steps[i]`` steps on ``batch[i]`` traces each, cut to their first ``horizons[i]`` tokens. Short traces
     first: what a token depends on is near, and more prompts are seen for the same work. The last phase is the largest
     horizon of the grid. ``targets``: the exact law of each token given those before it, or the token that was drawn.
-    Nothing is built on a base whose solve rate on held-out prompts is further than ``tolerance`` from the procedural
-    mixture's at a horizon.
+    Nothing is built on a base that has not learnt the task: whose divergence from the exact law is above ``most_kl``
+    nats a token, or whose solve rate is further than ``tolerance`` from the procedural mixture's at a horizon, both on
+    held-out prompts.
     """
 
     horizons: tuple[int, ...] = (16, 32, 64)
@@ -145,6 +146,7 @@ class BaseRecipe:
     beta2: float = 0.95
     targets: str = "exact"
     tolerance: float = 0.05
+    most_kl: float = 0.02
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -160,6 +162,7 @@ class BaseRecipe:
         _number("base.beta2", self.beta2, 0.0, 0.9999)
         _choices("base.targets", (self.targets,), TARGETS)
         _number("base.tolerance", self.tolerance, 0.0, 1.0)
+        _number("base.most_kl", self.most_kl, 0.0, 10.0)
 
     @property
     def traces(self) -> int:
@@ -216,6 +219,9 @@ class CloningRecipe:
     batch: int = 32
     learning_rate: float = 5e-4
     dropout: float = 0.0
+    validation: float = 0.2
+    checks: int = 10
+    patience: int = 4
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -225,6 +231,9 @@ class CloningRecipe:
         _whole("vf.batch", self.batch, 1)
         _number("vf.learning_rate", self.learning_rate, 0.0, 1.0)
         _number("vf.dropout", self.dropout, 0.0, 0.9)
+        _number("vf.validation", self.validation, 0.0, 0.9)
+        _whole("vf.checks", self.checks, 1)
+        _whole("vf.patience", self.patience, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,24 @@
 """How every network here is trained: the Trainer of transformers with one learning-rate rule and nothing written aside.
 
 Batches come from NumPy arrays in an order fixed by the cell; the loss is a function of model and batch. TRL's trainers
-take the same arguments (:func:`arguments`).
+take the same arguments (:func:`arguments`). Clones and verifiers keep some of their traces aside and choose among their
+checkpoints by the loss on them (:class:`Best`).
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llm_validation.gpt2_planted.bench import CellError
 from llm_validation.gpt2_planted.network import quiet
 
-__all__ = ["arguments", "checked_loss", "fit", "silent", "training", "within_memory"]
+__all__ = ["Best", "arguments", "checked_loss", "fit", "silent", "told", "training", "within_memory"]
 
 Loss = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -80,12 +83,7 @@ def fit(
     The rate rises for a tenth of them to ``learning_rate`` and falls to 0 as a cosine. ``after`` is told each finished
     step, and ends training by returning True. Raises :class:`CellError` if the loss is not finite.
     """
-    from transformers import Trainer, TrainerCallback, TrainingArguments
-
-    class Told(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            if after is not None and after(state.global_step):
-                control.should_training_stop = True
+    from transformers import Trainer, TrainingArguments
 
     class Fitted(Trainer):
         def compute_loss(
@@ -108,9 +106,63 @@ def fit(
                 warmup_steps=max(1, steps // 10),
                 **arguments(device),
             )
-            trainer = Fitted(model=model, args=settings, train_dataset=batches, data_collator=_only, callbacks=[Told()])
+            callbacks = [told(after)] if after else []
+            trainer = Fitted(
+                model=model, args=settings, train_dataset=batches, data_collator=_only, callbacks=callbacks
+            )
             result = silent(trainer).train()
     checked_loss(result.training_loss)
+
+
+@dataclass(slots=True)
+class Best:
+    """The checkpoint with the least ``loss`` on what was kept aside, looked at every ``every`` steps and at ``last``.
+
+    :meth:`after` is told every finished step and ends training after ``patience`` looks without a better one.
+    """
+
+    model: Any
+    loss: Callable[[Any], Any]
+    every: int
+    last: int
+    patience: int
+    step: int = 0
+    least: float = math.nan
+    _weights: Any = None
+
+    def look(self, step: int) -> None:
+        """Keep the checkpoint if its loss is the least so far."""
+        import torch
+
+        self.model.eval()
+        with torch.inference_mode():
+            value = float(self.loss(self.model))
+        self.model.train()
+        if not value >= self.least:  # the first, or less than before
+            self.step, self.least, self._weights = step, value, copy.deepcopy(self.model.state_dict())
+
+    def after(self, step: int) -> bool:
+        """Whether training ends."""
+        if step % self.every and step != self.last:
+            return False
+        self.look(step)
+        return step >= self.step + self.patience * self.every
+
+    def restore(self) -> None:
+        """Give the model the weights that were kept."""
+        self.model.load_state_dict(self._weights)
+
+
+def told(after: Callable[[int], bool]) -> Any:
+    """A callback of trainers: ``after`` is told every finished step, and ends training by returning True."""
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if after(state.global_step):
+                control.should_training_stop = True
+
+    return Told()
 
 
 def silent(trainer: Any) -> Any:
