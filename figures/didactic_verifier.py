@@ -1,8 +1,9 @@
 """Quality of the learnt verifiers against the number of labelled draws, by kind of labels and level.
 
-AUROC of the final score among traces of the base, and among right traces of the base and solved traces of other prompts
-(style-matched): what remains there is correctness. epsilon_ver is the mean error of the learnt return, which only
-per-token labels have: at one horizon by level, and at the highest level by horizon.
+AUROC of the final score among traces of the base, and among right traces of the base and *near misses*, the same traces
+with one token of every completion replaced: only whether the gold is complete tells these apart. epsilon_ver is the
+mean error of the learnt return, which only per-token labels have: at one horizon by level, and at the highest level by
+horizon.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ def _scores(axes: Any, run: Run, labels: str, column: str) -> None:
 
 
 def figure_of(run: Run) -> Any:
-    """Rows: AUROC, style-matched AUROC, epsilon_ver over H by level and by horizon."""
+    """Rows: AUROC, AUROC against near misses, epsilon_ver over H by level and by horizon."""
     import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(3, 2, figsize=(COLUMN, 6.0), sharey="row", sharex=True, layout="constrained")
-    names = (("auroc", f"AUROC, $H={run.middle}$"), ("auroc_style", f"style-matched AUROC, $H={run.middle}$"))
+    names = (("auroc", f"AUROC, $H={run.middle}$"), ("auroc_near_miss", f"near-miss AUROC, $H={run.middle}$"))
     for of_row, (column, label) in zip(panels, names, strict=False):
         for axes, labels in zip(of_row, _LABELS, strict=True):
             _scores(axes, run, labels, column)

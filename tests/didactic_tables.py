@@ -130,7 +130,7 @@ def _path(cell: Row, falls: bool) -> list[Row]:
 
 def tables_of(recipe: Recipe, by_seed: float = 0.0) -> Tables:
     """Everything at its closed form; seed k of three adds (k - 1) ``by_seed`` tokens to all policies alike."""
-    found = Tables([], [], [], [], [], [])
+    found = Tables([], [], [], [], [], [], [])
     for level in range(len(recipe.task.levels)):
         for H in recipe.grid.horizons:
             gammas = {"gamma_low": 0.5, "gamma_high": 2.5, "weight_low": 0.3}
@@ -149,11 +149,12 @@ def _add(found: Tables, recipe: Recipe, place: Place, seed: int, shift: float) -
     level, H, n = place
     clone = expert(H) - clone_loss(*place) + shift
     for arm in recipe.vf.arms:
+        found.vf.append({**_cell(*place, seed, arm), "draws": n, "traces": n, "steps": 1})
         found.evaluate.append(_evaluated(_cell(*place, seed, arm), "vf", clone, 0.5))
     error = verifier_error(H, n)
     for arm in recipe.verifier.labels:
         cell, e = _cell(*place, seed, arm), error if arm == "per-token" else NAN
-        quality = {"auroc": 0.5 + 0.1 * level, "auroc_style": 0.6, "epsilon_ver": e}
+        quality = {"auroc": 0.5 + 0.1 * level, "auroc_near_miss": 0.6, "epsilon_ver": e}
         found.verifier.append({**cell, **quality})
         found.best_of_n.extend(_best_of_n(cell, recipe, clone + gap(*place), e))
     if level in recipe.rl.levels and H in recipe.rl.horizons:

@@ -47,7 +47,7 @@ def analyse(out: Path, recipe: Recipe) -> Analysis:
     from llm_validation.gpt2_planted.bench import Bench
 
     rows = Bench(out, recipe).rows
-    stages = ("data", "measure", "verifier", "rl", "best-of-n", "evaluate")
+    stages = ("data", "measure", "vf", "verifier", "rl", "best-of-n", "evaluate")
     return analysed(Tables(*(rows(stage) for stage in stages)), recipe)
 
 
@@ -136,9 +136,22 @@ def _fits(tables: Tables, values: Values, bases: Bases, places: Sequence[Place],
     gaps, regrets = _gaps_by_seed(values, places, recipe), _regrets_by_seed(values, bases, places, recipe)
     wanted = [(name, "gap-regret", gaps[name]) for name in gaps if name.endswith(f"- {_EQUAL_DRAWS}")]
     wanted += [(name, "vf-lower", regrets[name]) for name in regrets if not name.endswith("fastest")]
-    wanted.append(("epsilon_ver", "verifier-erm", _errors_by_seed(tables, recipe)))
-    points, fitted = points_of(bases, places), _fitted(places, recipe)
-    return [fit_of(name, FORMS[form], by_place, points, fitted) for name, form, by_place in wanted]
+    fitted = _fitted(places, recipe)
+    found = []
+    for name, form, by_place in wanted:
+        points = points_of(bases, places, _cloned(tables, name.rpartition(" - ")[2]))
+        found.append(fit_of(name, FORMS[form], by_place, points, fitted))
+    errors = _errors_by_seed(tables, recipe)
+    return [*found, fit_of("epsilon_ver", FORMS["verifier-erm"], errors, points_of(bases, places), fitted)]
+
+
+def _cloned(tables: Tables, arm: str) -> dict[Place, float]:
+    """Place -> traces that an arm of VF was given, mean over seeds."""
+    found: dict[Place, list[int]] = {}
+    for row in tables.vf:
+        if row["arm"] == arm:
+            found.setdefault(Place(row["level"], row["horizon"], row["n"]), []).append(row["traces"])
+    return {place: sum(traces) / len(traces) for place, traces in found.items()}
 
 
 def _fitted(places: Sequence[Place], recipe: Recipe) -> set[Place]:

@@ -11,7 +11,8 @@ that the closed forms are the measured means over seeds,
 .. math:: \text{gap}\approx\sigma\sqrt{L_\Pi/(8n)}-\frac Hc\,\frac{1+L_{\mathcal R}}n,\qquad
    \text{VF regret}\approx\sigma\sqrt{L_\Pi/(8n)},\qquad \varepsilon_{ver}\approx H\,\frac{1+L_{\mathcal R}}n,
 
-and judged on the other half; the halves are drawn by the recipe's seed, of the cells with and without RL each. The
+and judged on the other half; n of a clone is the number of solved traces it was given, of a verifier that of labelled
+draws; the halves are drawn by the recipe's seed, of the cells with and without RL each. The
 expressions are those of the theorems' claims. Each is linear in :math:`\sqrt{L_\Pi}` and :math:`L_{\mathcal R}`, so
 the fit is a nonnegative least-squares problem with one solution. c is the measured
 :math:`P(R\ge J+\varepsilon\sigma)`, prompts and traces pooled, at the largest tabulated
@@ -62,8 +63,9 @@ class Part(NamedTuple):
     sign: float
 
     def at(self, point: Point, L: float) -> float:
-        """Its value with a class of log-size L, nats."""
-        return self.sign * self.formula.at({**point, "L": L})
+        """Its value with a class of log-size L, nats; a clone's n is that of the traces it was given."""
+        n = point["cloned"] if self.letter == "L_Pi" else point["n"]
+        return self.sign * self.formula.at({**point, "n": n, "L": L})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +127,18 @@ def violations(rows: Sequence[Row]) -> tuple[int, list[Row]]:
     return len(checked), broken
 
 
-def points_of(bases: Bases, places: Sequence[Place]) -> dict[Place, Point]:
+def points_of(bases: Bases, places: Sequence[Place], cloned: Mapping[Place, float] | None = None) -> dict[Place, Point]:
     """What the theorems need of every place: H, n, sigma, rho = H/2 and c, with the epsilon it is at and p_s.
 
-    Places whose base does not vary (sigma = 0) have none.
+    ``cloned``: how many traces the clone was given, mean over seeds (default: n); labelled draws of a verifier are n.
+    Places whose base does not vary (sigma = 0), or where nothing was cloned, have none.
     """
     found = {}
     for place in places:
         known = bases[place.level, place.horizon]
         H, sigma = float(place.horizon), min(known["sigma"], place.horizon / 2.0)
-        if not sigma > 0.0:
+        traces = float(place.n) if cloned is None else cloned.get(place, 0.0)
+        if not (sigma > 0.0 and traces > 0.0):
             continue
         most = largest_guaranteed_epsilon(sigma / H)
         epsilon, c = max(
@@ -145,6 +149,7 @@ def points_of(bases: Bases, places: Sequence[Place]) -> dict[Place, Point]:
         found[place] = {
             "H": H,
             "n": float(place.n),
+            "cloned": traces,
             "sigma": sigma,
             "rho": H / 2.0,
             "c": c,
@@ -240,7 +245,7 @@ def _over_seeds(
 def _cell(form: Form, L: Mapping[str, float], place: Place, point: Point, measured: Spread, fitted: bool) -> Row:
     return {
         **place._asdict(),
-        **{name: point[name] for name in ("sigma", "c", "c_epsilon", "p_s")},
+        **{name: point[name] for name in ("sigma", "c", "c_epsilon", "p_s", "cloned")},
         **measured.columns("measured"),
         "predicted": form.at(point, L),
         "fitted": fitted,
@@ -251,7 +256,7 @@ def _cell(form: Form, L: Mapping[str, float], place: Place, point: Point, measur
 
 def _inside(point: Point, L: float) -> bool:
     """Whether vf-lower proves its closed form there, for a class of log-size L; it has at least two members."""
-    return L >= _TWO_MEMBERS and closed_form_window({**point, "L": L})["inside"]
+    return L >= _TWO_MEMBERS and closed_form_window({**point, "n": point["cloned"], "L": L})["inside"]
 
 
 def _errors(cells: Sequence[Row], middle: float) -> Row | None:

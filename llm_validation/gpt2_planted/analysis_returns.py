@@ -56,6 +56,7 @@ class Tables(NamedTuple):
 
     data: list[Row]
     measure: list[Row]
+    vf: list[Row]
     verifier: list[Row]
     rl: list[Row]
     best_of_n: list[Row]

@@ -100,26 +100,38 @@ def _run(
     try:
         with _Progress() as progress, Run(bench, processes, deadline, progress) as run:
             for found in stages:
+                trouble = _refused(bench) if _builds_on_bases(found) else []
+                if trouble:
+                    return _stopped(output, trouble, 0, found.name, seconds)
                 report = run.stage(found, resume=(arguments.out / found.name).exists())
                 seconds[found.name] = round(report.seconds, 1)
-                trouble = report.failed + _refused(bench, found, report.is_done)
-                if trouble or report.left:
-                    return _stopped(output, trouble, report.left, found.name, seconds)
+                if report.failed or report.left:
+                    return _stopped(output, report.failed, report.left, found.name, seconds)
     except (StoreError, CellError) as error:
         print(f"{_PROG}: {error}", file=sys.stderr)
         output.finish("stopped", cell_seconds=seconds)
         return 2 if isinstance(error, StoreError) else 3
+    trouble = _refused(bench)
+    if trouble:
+        return _stopped(output, trouble, 0, stages[-1].name, seconds)
     if stages[-1].name != STAGES[-1].name:
         output.finish("stages done", cell_seconds=seconds)
         return 0
     return _analysed(arguments, recipe, output, seconds, time.monotonic() - started)
 
 
-def _refused(bench: Any, found: Stage, is_done: bool) -> list[str]:
-    """Bases that have not learnt their task, once they are measured."""
+def _builds_on_bases(found: Stage) -> bool:
+    """Whether a stage needs bases that have learnt their task."""
+    return found.name not in ("data", "base", "measure")
+
+
+def _refused(bench: Any) -> list[str]:
+    """Bases that have not learnt their task, as soon as they are measured."""
     from llm_validation.gpt2_planted.measure import refused
 
-    return refused(bench.recipe, bench.rows("measure")) if found.name == "measure" and is_done else []
+    if not all((bench.out / name / "results.parquet").exists() for name in ("base", "measure")):
+        return []
+    return refused(bench.recipe, bench.rows("base"), bench.rows("measure"))
 
 
 def _stopped(output: Any, trouble: Sequence[str], left: int, name: str, seconds: dict[str, float]) -> int:

@@ -10,8 +10,8 @@ Two kinds of cells, by ``arm``:
 * ``draws``: the training draws of one seed on training prompts, for all that follows: enough that the largest n is
   there in all and, at the smallest horizon, solved.
 
-A base whose solve rate is further than ``base.tolerance`` from the mixture's at a horizon has not learnt the task:
-:func:`refused` names it, and nothing is built on it.
+A base that is further than ``base.most_kl`` from the exact law, or whose solve rate is further than ``base.tolerance``
+from the mixture's at a horizon, has not learnt the task: :func:`refused` names it, and nothing is built on it.
 """
 
 from __future__ import annotations
@@ -152,12 +152,18 @@ def _times(H: int) -> list[int]:
     return sorted({int(t) for t in np.linspace(1, H, min(H, 64)).round()})
 
 
-def refused(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is wrong with bases that have not learnt the task, a line each."""
-    off = recipe.base.tolerance
-    return [
+def refused(recipe: Recipe, bases: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]]) -> list[str]:
+    """What is wrong with bases that have not learnt the task, a line each; rows of ``base`` and of ``measure``."""
+    off, most = recipe.base.tolerance, recipe.base.most_kl
+    unlike = [
+        f"base of level {row['level']}: {row['kl_per_token']:.3g} nats a token from the exact law; expected at most "
+        f"base.most_kl = {most:g}: train longer"
+        for row in bases
+        if not row["kl_per_token"] <= most
+    ]
+    return unlike + [
         f"base of level {row['level']}: solves {row['estimate']:.3f} within {row['horizon']} tokens, the mixture "
         f"{row['exact']:.3f}; expected within base.tolerance = {off:g}: train longer"
-        for row in rows
-        if row["quantity"] == "solve rate" and abs(row["estimate"] - row["exact"]) > off
+        for row in measured
+        if row["quantity"] == "solve rate" and not abs(row["estimate"] - row["exact"]) <= off
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -34,7 +35,7 @@ from sim.store import Output, StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LIBRARIES", "Run", "StageReport", "open_stage"]
+__all__ = ["LIBRARIES", "Run", "StageReport", "open_stage", "unfinished"]
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
 _DIGEST, _SECONDS = "_digest", "_seconds"
@@ -108,14 +109,24 @@ def open_stage(found: Stage, bench: Bench, resume: bool) -> Output:
     needs = {}
     for name in found.needs:
         inputs = [bench.out / name / "results.parquet", bench.out / name / "files.json"]
-        if not all(path.is_file() for path in inputs):
-            raise StoreError(f"stage {found.name} needs {name}: run that first")
+        if status := unfinished(bench.out, name):
+            raise StoreError(f"stage {found.name} needs all of {name}, which is {status}: run that first, to its end")
         needs[name] = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
     config = {"stage": found.name, "recipe": bench.recipe.part(*found.sections), "needs": needs}
     output = Output.open(bench.out / found.name, config, resume, sources_of(found.module), LIBRARIES)
     for leftover in (output.path / "files").glob(".tmp-*"):  # of a kill while it was written
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     return output
+
+
+def unfinished(out: Path, name: str) -> str:
+    """Why nothing may be built on a stage: the status of its manifest; empty if every cell of it is done."""
+    try:
+        status = str(json.loads((out / name / "manifest.json").read_text())["status"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "not there"
+    tables = all((out / name / table).is_file() for table in ("results.parquet", "files.json"))
+    return "" if status == "done" and tables else f"{status!r}" if status != "done" else "without its table"
 
 
 @dataclass(slots=True)

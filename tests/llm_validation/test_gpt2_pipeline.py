@@ -214,7 +214,8 @@ def test_the_smoke_recipe_runs_through(tmp_path: Path) -> None:
     recipe = read_recipe("smoke")
     reports = run_all(tmp_path, recipe)
     assert [report.name for report in reports if not report.is_done] == []
-    assert refused(recipe, Bench(tmp_path, recipe).rows("measure")) == []
+    rows = Bench(tmp_path, recipe).rows
+    assert refused(recipe, rows("base"), rows("measure")) == []
     for found in STAGES:
         table = pq.read_table(tmp_path / found.name / "results.parquet")
         assert set(IDENTITY) < set(table.column_names)

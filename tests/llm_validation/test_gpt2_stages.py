@@ -271,10 +271,30 @@ def test_seeds_judge_different_prompts(bench: Bench) -> None:
         assert (np.unique(part, return_counts=True)[1] == 4).all()
 
 
-def test_style_matched_traces_are_solved_ones_of_other_prompts(bench: Bench) -> None:
+def test_near_misses_never_solve_and_differ_in_completions_only(bench: Bench) -> None:
+    """Each is a solved trace of the pool, in order, that never solves; it differs at tokens of completions only."""
+    pool = labelling.mine_of_pool(bench, Cell(horizon=H), 6)
+    missed = labelling._near_misses(bench.world, Cell(horizon=H), pool)
+    solved = pool.where((pool.times > 0) & (pool.times <= H))
+    assert len(solved.times) == len(missed.times) > 0
+    assert np.array_equal(missed.prompt, solved.prompt)
+    first_differs = []
+    for x, old, new in zip(solved.prompt.tolist(), solved.tokens.tolist(), missed.tokens.tolist(), strict=True):
+        gold = bench.world.automata.golds[x].tolist()
+        assert not any(new[h : h + 2] == gold for h in range(H - 1))
+        ends = [h for h in range(H - 1) if old[h : h + 2] == gold]
+        changed = [h for h in range(H) if old[h] != new[h]]
+        first = {ends[0], ends[0] + 1} & set(changed)
+        assert first
+        assert len(changed) < H / 2
+        first_differs += [h - ends[0] for h in first]
+    assert {0, 1} == set(first_differs)
+
+
+def test_wrong_traces_of_other_prompts_are_solved_ones_there(bench: Bench) -> None:
     """Each is a solved trace of the pool put to another prompt of the pool, which it does not solve within H."""
     pool = labelling.mine_of_pool(bench, Cell(horizon=H), 6)
-    matched = labelling._style_matched(bench.world, Cell(horizon=H), pool)
+    matched = labelling._other_prompts(bench.world, Cell(horizon=H), pool)
     solved = pool.where((pool.times > 0) & (pool.times <= H))
     assert 0 < len(matched.times) <= len(solved.times)
     known = {(int(x), *row) for x, row in zip(solved.prompt, solved.tokens.tolist(), strict=True)}
@@ -462,7 +482,7 @@ def test_the_base_does_not_diverge_from_itself(bench: Bench) -> None:
 
 
 def test_a_base_that_has_not_learnt_is_named() -> None:
-    """Solve rates further than ``base.tolerance`` from the mixture's are listed, one line each; others are not."""
+    """A base off in law by ``base.most_kl`` or in solve rate by ``base.tolerance`` is listed, a line each; no other is."""
     recipe = read_recipe("smoke")
     row = {"level": 0, "horizon": 8, "quantity": "solve rate", "estimate": 0.5}
     rows = [
@@ -471,7 +491,9 @@ def test_a_base_that_has_not_learnt_is_named() -> None:
         {**row, "exact": 0.35, "horizon": 16},
         {**row, "exact": 0.0, "quantity": "J"},
     ]
-    found = measure.refused(recipe, rows)
+    bases = [{"level": 0, "kl_per_token": 0.1}, {"level": 1, "kl_per_token": math.nan}]
+    unlike, *found = measure.refused(recipe, bases, rows)
+    assert unlike.startswith("base of level 1: nan nats a token")
     assert len(found) == 2
     assert found[0].startswith("base of level 1: solves 0.500 within 8 tokens, the mixture 0.650")
     assert found[1].startswith("base of level 0: solves 0.500 within 16 tokens, the mixture 0.350")
