@@ -9,9 +9,12 @@ Quality is measured on the pool (held-out prompts): AUROC, accuracy, Brier score
 style (a wandering gamma) as well as in correctness, so right traces are also held against two kinds of wrong ones:
 
 * *near misses*: the same traces, one token of every completion of the gold replaced by another, so that they never
-  solve: prompt, style and nearly all tokens are the same, and what tells them apart is whether the gold is complete;
-* *other prompts*: solved traces of other prompts. One law of styles, but a trace that holds letters of another gold can
-  be told without looking for a run: this asks whether the trace is about the prompt.
+  solve; ``paired_near_miss`` is the chance that a trace scores above its own near miss;
+* *other prompts*: solved traces of other prompts. One law of styles, but the letters are those of another gold.
+
+None of these is told apart by a complete gold alone. So beside each AUROC stand those of two *cues* on the same traces
+that never look for a whole gold: ``letters``, how many tokens are letters of the gold, and ``pairs``, how many adjacent
+tokens are neighbours in it. Only what a verifier has above these shows that it reads more than letters or pairs.
 """
 
 from __future__ import annotations
@@ -95,13 +98,18 @@ def run(bench: Bench, cell: Cell) -> Done:
     p = scores(model, world.words[pool.prompt], pool.tokens)
     wrong = {"near_miss": _near_misses(world, cell, pool), "other_prompt": _other_prompts(world, cell, pool)}
     at_end = {name: scores(model, world.words[t.prompt], t.tokens)[:, -1] for name, t in wrong.items()}
+    at_end[""] = p[:, -1]
+    accepted = {f"{name}_accepted": _mean(at_end[name] > 0.5) for name in wrong}
+    seed = key_of(bench.recipe.seed, "auroc") % 2**31
     row = {
         **cell.row(),
         "labels_right": int(drawn.within(cell.horizon).sum()),
         "best_step": best,
         "validation_loss": loss,
         **_quality(bench.recipe, cell, pool, p),
-        **_aurocs(pool, p[:, -1], wrong, at_end, cell, key_of(bench.recipe.seed, "auroc") % 2**31),
+        **accepted,
+        **_aurocs(pool, wrong, at_end, cell.horizon, seed),
+        **_cue_aurocs(world, pool, wrong, cell.horizon),
     }
     return Done([row], bench.save(model, "verifier", cell))
 
@@ -167,7 +175,7 @@ def _loss(labels: str) -> Any:
 
 
 def _near_misses(world: World, cell: Cell, pool: Drawn) -> Drawn:
-    """The solved traces of the pool with one token of every completion within H replaced, until none is left."""
+    """The solved traces of the pool, in order, one token of every completion within H replaced until none is left."""
     found = pool.where(pool.within(cell.horizon))
     tokens, V, ell = found.tokens.copy(), world.recipe.task.V, world.recipe.task.ell
     words = words_of(world.recipe.seed, "near misses", cell.level, cell.horizon, cell.seed)
@@ -218,20 +226,47 @@ def _ece(p: Floats, right: Floats) -> float:
     return float(sum(part.size * abs(p[part].mean() - right[part].mean()) for part in parts) / p.size)
 
 
-def _aurocs(
-    pool: Drawn, last: Floats, wrong: Mapping[str, Drawn], at_end: Mapping[str, Floats], cell: Cell, seed: int
-) -> dict[str, Any]:
-    """AUROC against the wrong traces of the base and against the other ``wrong`` ones, intervals over prompts."""
-    right = pool.within(cell.horizon)
-    found = _columns("auroc", auroc(_numbered(pool.prompt), last, right.astype(np.float64), seed))
+def _aurocs(pool: Drawn, wrong: Mapping[str, Drawn], score: Mapping[str, Floats], H: int, seed: int) -> dict[str, Any]:
+    """AUROC against the wrong traces of the base and against each of ``wrong``, and traces against their near misses.
+
+    ``score`` has that of the pool under the empty name. Intervals are over prompts.
+    """
+    right = pool.within(H)
+    found = _columns("auroc", auroc(_numbered(pool.prompt), score[""], right.astype(np.float64), seed))
     for name, traces in wrong.items():
-        score = np.concatenate([last[right], at_end[name]])
-        label = np.concatenate([np.ones(int(right.sum())), np.zeros(traces.times.size)])
         problem = _numbered(np.concatenate([pool.prompt[right], traces.prompt]))
-        found |= _columns(f"auroc_{name}", auroc(problem, score, label, seed))
-        accepted = float((at_end[name] > 0.5).mean()) if traces.times.size else math.nan
-        found |= {f"{name}_traces": int(traces.times.size), f"{name}_accepted": accepted}
+        label = np.repeat([1.0, 0.0], [int(right.sum()), traces.times.size])
+        area = auroc(problem, np.concatenate([score[""][right], score[name]]), label, seed)
+        found |= {f"{name}_traces": int(traces.times.size), **_columns(f"auroc_{name}", area)}
+    above = score[""][right] - score["near_miss"]
+    won = (above > 0.0) + 0.5 * (above == 0.0)
+    problem = _numbered(pool.prompt[right])
+    by_prompt = np.bincount(problem, won) / np.bincount(problem)
+    return found | _columns("paired_near_miss", bootstrap_mean(by_prompt, seed, low=0.0, high=1.0))
+
+
+def _cue_aurocs(world: World, pool: Drawn, wrong: Mapping[str, Drawn], H: int) -> dict[str, float]:
+    """AUROC of the two cues on the same traces, ``auroc[_WRONG]_CUE``; of one label only, NaN."""
+    right = pool.within(H)
+    cues, found = _cues(world, pool), {}
+    for name, traces in {"": pool.where(~right), **wrong}.items():
+        for cue, count in _cues(world, traces).items():
+            label = np.repeat([1.0, 0.0], [int(right.sum()), traces.times.size])
+            area = auroc(np.arange(label.size), np.concatenate([cues[cue][right], count]), label, 0)
+            found["_".join(filter(None, ("auroc", name, cue)))] = area.estimate
     return found
+
+
+def _cues(world: World, traces: Drawn) -> dict[str, Floats]:
+    """How many tokens are letters of the gold, how many neighbours are neighbours in it, (B,) each."""
+    gold, tokens = world.automata.golds[traces.prompt][:, None, :], traces.tokens[:, :, None]
+    pairs = (tokens[:, :-1] == gold[:, :, :-1]) & (tokens[:, 1:] == gold[:, :, 1:])
+    counts = {"letters": (tokens == gold).any(axis=2).sum(axis=1), "pairs": pairs.any(axis=2).sum(axis=1)}
+    return {name: count.astype(np.float64) for name, count in counts.items()}
+
+
+def _mean(values: Any) -> float:
+    return float(values.mean()) if values.size else math.nan
 
 
 def _numbered(prompt: Ints) -> Ints:
