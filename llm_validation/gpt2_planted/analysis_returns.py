@@ -152,11 +152,11 @@ def bases_of(tables: Tables) -> Bases:
     return found
 
 
-_MEASURED = ("J", "solve_rate", "solve_time", "tokens", "kl", "learnt_return")
+_MEASURED = ("J", "J_se", "solve_rate", "solve_time", "tokens", "kl", "learnt_return")
 
 
 def values_of(tables: Tables) -> Values:
-    """What was measured of every policy, by seed; NaN what a stage does not measure.
+    """What was measured of every policy, by seed; NaN what a stage does not measure. ``J_se`` is over prompts.
 
     ``learnt_return`` of best-of-N is the learnt return of the draw that is kept, in tokens: NaN for ``final`` labels.
     """
@@ -166,7 +166,7 @@ def values_of(tables: Tables) -> Values:
         found.setdefault(policy, {})[row["seed"]] = {name: row[name] for name in _MEASURED}
     for row in tables.best_of_n:
         policy = Policy(row["level"], row["horizon"], row["n"], BEST_OF_N, row["arm"], N=row["N"])
-        known = {**dict.fromkeys(_MEASURED, math.nan), "J": row["J"], "solve_rate": row["solve_rate"]}
+        known = {**dict.fromkeys(_MEASURED, math.nan), **{name: row[name] for name in ("J", "J_se", "solve_rate")}}
         if row["arm"] != _FINAL:
             known["learnt_return"] = row["learnt"]
         found.setdefault(policy, {})[row["seed"]] = known

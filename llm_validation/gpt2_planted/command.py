@@ -91,7 +91,7 @@ def _run(
 ) -> int:
     """All stages; the analysis if the last one is among them. The exit code."""
     from llm_validation.gpt2_planted.bench import Bench, CellError
-    from llm_validation.gpt2_planted.pipeline import Run
+    from llm_validation.gpt2_planted.pipeline import Run, unfinished
     from sim.store import StoreError
 
     bench = Bench(arguments.out, recipe)
@@ -117,6 +117,12 @@ def _run(
     if stages[-1].name != STAGES[-1].name:
         output.finish("stages done", cell_seconds=seconds)
         return 0
+    if missing := [f"{found.name} is {why}" for found in STAGES if (why := unfinished(arguments.out, found.name))]:
+        print(
+            f"{_PROG}: the analysis needs all stages, and {', '.join(missing)}: run that, to its end", file=sys.stderr
+        )
+        output.finish("stopped", cell_seconds=seconds)
+        return 2
     return _analysed(arguments, recipe, output, seconds, time.monotonic() - started)
 
 

@@ -208,7 +208,7 @@ def test_both_halves_have_cells_of_reinforcement(found: Analysis) -> None:
 @given(st.floats(1.0, 1e3), st.floats(0.01, 0.5), st.integers(1, 10**6), st.floats(0.05, 1.0), st.floats(1e-3, 1e3))
 def test_the_fitted_form_is_that_of_gap_regret(H: float, s: float, n: int, c: float, L: float) -> None:
     """With one L for both classes it is the closed form of the theorem."""
-    point = {"H": H, "sigma": s * H, "n": float(n), "c": c}
+    point = {"H": H, "sigma": s * H, "n": float(n), "cloned": float(n), "c": c}
     whole = Formula(GAP_REGRET.claim("closed-form").relation.rhs).at({**point, "L": L})
     fitted = FORMS["gap-regret"].at(point, {"L_Pi": L, "L_R": L})
     assert fitted == pytest.approx(whole, rel=1e-12, abs=1e-12 * H * (1 + L) / c)
@@ -384,14 +384,38 @@ def test_violations_reach_the_summary_and_the_text() -> None:
 # Reward hacking, the whole
 
 
-def test_hacking_is_counted(found: Analysis) -> None:
-    """At level 0 the learnt return rises while the true one falls, at level 2 both rise; 4 tokens are overrated."""
+def test_hacking_is_a_higher_learnt_and_a_lower_true_return_than_the_bases(found: Analysis) -> None:
+    """Against the base's J by two standard errors of 0.1 each, and the base's learnt return by the same verifier."""
     hacking = found.summary["reward_hacking"]
-    assert (hacking["hacked"], hacking["policies"]) == (18, 36)
-    assert (hacking["hacked_beyond_noise"], hacking["places"]) == (6, 12)
+    assert (hacking["policies"], hacking["places"]) == (36, 12)
+    for row in hacking["by_seed"]:
+        level, H, n = row["level"], row["horizon"], row["n"]
+        J = made.expert(H) - made.clone_loss(level, H, n) + made.gap(level, H, n)
+        below = 0.1 * (RECIPE.best_of_n.N[-1] - 1)  # of one draw, by its verifier overrated by 1
+        gains = (J + 4.0 - (J - below + 1.0), J - 0.4 * H)
+        assert (row["learnt_gain"], row["overrated"]) == pytest.approx((gains[0], 3.0))
+        assert row["J_gain"] == pytest.approx(gains[1], abs=EXACT)
+        assert row["hacked"] == (row["learnt_gain"] > 0.0 and gains[1] < -2.0 * math.hypot(0.1, 0.1))
+    assert {row["hacked"] for row in hacking["by_seed"]} == {True, False}
+    assert hacking["hacked"] == sum(row["hacked"] for row in hacking["by_seed"])
+
+
+def test_hacking_is_beyond_noise_where_seeds_agree(found: Analysis) -> None:
+    """Both intervals leave out 0; along the training batches level 0 falls by 3 and level 2 rises by 1.5."""
+    hacking = found.summary["reward_hacking"]
     for row in hacking["over_seeds"]:
-        change = (3.0, -3.0 if row["level"] == 0 else 1.5, 4.0)
-        assert (row["learnt_change"], row["true_change"], row["overrated"]) == pytest.approx(change)
+        assert row["beyond_noise"] == (row["learnt_gain_low"] > 0.0 > row["J_gain_high"])
+        assert (row["learnt_change"], row["true_change"]) == pytest.approx((3.0, -3.0 if row["level"] == 0 else 1.5))
+    assert hacking["hacked_beyond_noise"] == sum(row["beyond_noise"] for row in hacking["over_seeds"]) > 0
+
+
+def test_without_draws_of_one_there_is_no_hacking() -> None:
+    """Where best of N begins at 2 nothing is known of the base's learnt return: no policy counts."""
+    tables = made.tables_of(RECIPE)
+    few = tables._replace(best_of_n=[row for row in tables.best_of_n if row["N"] > 1])
+    hacking = analysed(few, RECIPE).summary["reward_hacking"]
+    assert (hacking["hacked"], hacking["policies"], hacking["places"]) == (0, 0, 0)
+    assert {row["overrated"] for row in hacking["by_seed"]} == {None}
 
 
 def test_a_loss_that_is_no_number_is_said() -> None:

@@ -55,6 +55,7 @@ horizons = [3, 6]
 steps = [50, 150]
 batch = [64, 64]
 tolerance = 1.0
+most_kl = 10.0
 [grid]
 horizons = [6]
 n = [8]
@@ -418,7 +419,10 @@ def test_a_stage_before_its_needs_is_refused(name: str, recipe_file: Path, tmp_p
     run = Run(Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
     with pytest.raises(StoreError) as caught:
         run.stage(stage(name), resume=False)
-    assert one_line(caught) == f"stage {name} needs {stage(name).needs[0]}: run that first"
+    assert (
+        one_line(caught)
+        == f"stage {name} needs all of {stage(name).needs[0]}, which is not there: run that first, to its end"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -586,16 +590,53 @@ def test_a_command_out_of_time_says_how_to_go_on(copy: Run, recipe_file: Path, c
     assert command(*asked)[0] == 0
 
 
-def test_a_base_that_has_not_learnt_stops_the_command(tmp_path: Path, command: Command) -> None:
-    """After two steps the base solves at another rate than the mixture: exit code 3, one line, no stage after that."""
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        ("tolerance = 0.01", "base of level 0: solves "),
+        ("most_kl = 0.01", "nats a token from the exact law; expected at most base.most_kl = 0.01"),
+    ],
+)
+def test_a_base_that_has_not_learnt_stops_the_command(
+    gate: str, expected: str, tmp_path: Path, command: Command
+) -> None:
+    """After two steps the base is off in solve rate and in law: exit code 3, one line, and no later stage is begun.
+
+    Nor is one when it is asked for by itself.
+    """
     path = tmp_path / "hasty.toml"
-    path.write_text(TINY.replace("tolerance = 1.0", "tolerance = 0.01").replace("steps = [50, 150]", "steps = [1, 1]"))
-    code, _, said = command("--recipe", path, "--out", tmp_path / "out", "--stages", "data,base,measure,vf")
-    assert (code, len(said)) == (3, 1)
-    assert said[0].startswith("base of level 0: solves ")
-    assert "expected within base.tolerance = 0.01" in said[0]
-    assert (tmp_path / "out" / "measure" / "results.parquet").exists()
-    assert not (tmp_path / "out" / "vf").exists()
+    hasty = TINY.replace("steps = [50, 150]", "steps = [1, 1]")
+    loose = next(line for line in TINY.splitlines() if line.startswith(gate.split()[0]))
+    path.write_text(hasty.replace(loose, gate))
+    for asked in (["--stages", "data,base,measure,vf"], ["--stages", "vf,verifier", "--resume"], ["--resume"]):
+        code, out, said = command("--recipe", path, "--out", tmp_path / "out", *asked)
+        assert (code, out, len(said)) == (3, "", 1)
+        assert expected in said[0]
+        assert (tmp_path / "out" / "measure" / "results.parquet").exists()
+        assert not (tmp_path / "out" / "vf").exists()
+
+
+def test_nothing_is_built_on_a_stage_with_failed_cells(
+    copy: Run, recipe_file: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """Not by a stage that needs it, nor by the analysis: exit code 2 and one line, however often it is asked."""
+    asked = ["--recipe", recipe_file, "--out", copy.bench.out, "--resume", "--stages"]
+    shutil.rmtree(copy.bench.out / "vf")
+    with monkeypatch.context() as patch:
+        failing(patch, CellError("no luck"))
+        assert command(*asked, "vf")[0] == 3
+    expected = "stage evaluate needs all of vf, which is 'failed cells': run that first, to its end"
+    assert [command(*asked, "evaluate") for _ in range(2)] == [(2, "", [expected])] * 2
+    assert not (copy.bench.out / "returns.parquet").exists()
+
+
+def test_nothing_is_said_of_a_run_with_a_stage_missing(copy: Run, recipe_file: Path, command: Command) -> None:
+    """best-of-n is needed by no stage, but by the analysis: without it the last stage is exit code 2 and one line."""
+    shutil.rmtree(copy.bench.out / "best-of-n")
+    code, out, said = command("--recipe", recipe_file, "--out", copy.bench.out, "--resume", "--stages", "evaluate")
+    expected = "the analysis needs all stages, and best-of-n is not there: run that, to its end"
+    assert (code, out, said) == (2, "", [expected])
+    assert not (copy.bench.out / "returns.parquet").exists()
 
 
 def test_a_network_that_cannot_be_had_fails_its_cell(
@@ -613,7 +654,7 @@ def test_a_network_that_cannot_be_had_fails_its_cell(
 def test_a_stage_that_is_asked_for_too_early_is_one_line(recipe_file: Path, tmp_path: Path, command: Command) -> None:
     """--stages vf in a new directory says what to run first."""
     code, out, said = command("--recipe", recipe_file, "--out", tmp_path / "out", "--stages", "vf")
-    assert (code, out, said) == (2, "", ["stage vf needs base: run that first"])
+    assert (code, out, said) == (2, "", ["stage vf needs all of base, which is not there: run that first, to its end"])
 
 
 @pytest.mark.parametrize(
