@@ -1,9 +1,9 @@
 """Quality of the learnt verifiers against the number of labelled draws, by kind of labels and level.
 
 AUROC of the final score among traces of the base, and among right traces of the base and *near misses*, the same traces
-with one token of every completion replaced: only whether the gold is complete tells these apart. epsilon_ver is the
-mean error of the learnt return, which only per-token labels have: at one horizon by level, and at the highest level by
-horizon.
+with one token of every completion replaced. Dotted in the colour of a level: the AUROC on the same traces of counting
+neighbours of the gold, which never looks for a whole one; only what is above shows more. epsilon_ver is the mean error
+of the learnt return, which only per-token labels have: at one horizon by level, and at the highest level by horizon.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def _scores(axes: Any, run: Run, labels: str, column: str) -> None:
         mine = chosen(run.verifier, level=level, horizon=run.middle, arm=labels)
         if mine:
             _line(axes, mine, column, level)
+            cue = over_seeds([number(row[f"{column}_pairs"]) for row in mine])[0]
+            axes.axhline(cue, color=colours()[level], lw=0.8, ls=":", zorder=0)
     axes.axhline(0.5, color="0.6", lw=0.6, zorder=0)
     axes.set_title(_LABELS[labels], loc="left")
 
@@ -75,4 +77,5 @@ def _key(figure: Any, run: Run) -> None:
         for i, name in names
     ]
     handles.append(Line2D([], [], color="0.6", lw=0.6, label="chance"))
+    handles.append(Line2D([], [], color="0.2", lw=0.8, ls=":", label="counting pairs"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.6, columnspacing=0.9)

@@ -155,6 +155,7 @@ def _add(found: Tables, recipe: Recipe, place: Place, seed: int, shift: float) -
     for arm in recipe.verifier.labels:
         cell, e = _cell(*place, seed, arm), error if arm == "per-token" else NAN
         quality = {"auroc": 0.5 + 0.1 * level, "auroc_near_miss": 0.6, "epsilon_ver": e}
+        quality |= {"auroc_pairs": 0.8, "auroc_near_miss_pairs": 0.7 + 0.1 * level}
         found.verifier.append({**cell, **quality})
         found.best_of_n.extend(_best_of_n(cell, recipe, clone + gap(*place), e))
     if level in recipe.rl.levels and H in recipe.rl.horizons:

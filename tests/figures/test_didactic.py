@@ -61,7 +61,10 @@ def test_there_are_four_figures_of_one_column(drawn: Path) -> None:
             "return",
             ("[tokens]", "VF, fastest quarter", "VB, best of 16 draws", "VB, RL", "expert", "base", "3 seeds, 95%"),
         ),
-        ("verifier", ("AUROC", "near-miss AUROC", "chance", "level 0.9", "labelled draws", "3 seeds, 95%")),
+        (
+            "verifier",
+            ("AUROC", "near-miss AUROC", "chance", "counting pairs", "level 0.9", "labelled draws", "3 seeds, 95%"),
+        ),
         ("gap", ("[tokens]", "nats", "half fitted on", "half judged on", "outside the window", "RMSE", "3 seeds, 95%")),
         ("rl", ("[tokens]", "nats a trace", "learnt return", "true return", "step of GRPO", "3 seeds, 95%")),
     ],
