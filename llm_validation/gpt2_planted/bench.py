@@ -7,30 +7,20 @@ files (checkpoints, draws) under ``OUT/STAGE/files/``, named and digested in its
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from llm_validation.gpt2_planted.network import CheckpointError, load, save
+from llm_validation.gpt2_planted.network import load
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.world import Ints, World
+from llm_validation.staged import bench as staged
+from llm_validation.staged.cells import CellError
+from llm_validation.staged.checkpoints import CheckpointError
 
-__all__ = ["Bench", "Cell", "CellError", "Done", "Drawn"]
-
-
-class Done(NamedTuple):
-    """What a cell leaves: rows of its stage's table, and the digest of its file if it wrote one."""
-
-    rows: list[dict[str, Any]]
-    digest: str = ""
-
-
-class CellError(RuntimeError):
-    """A cell that could not be done, for a reason that one line tells."""
+__all__ = ["Bench", "Cell", "Drawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,55 +69,15 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(staged.Bench):
     """One experiment's directory and recipe, as seen by a cell."""
 
-    out: Path
     recipe: Recipe
 
     @cached_property
     def world(self) -> World:
         """Prompts and levels."""
         return World(self.recipe)
-
-    def file(self, stage: str, cell: Cell, suffix: str = "") -> Path:
-        """Where a cell of ``stage`` keeps its file or checkpoint."""
-        return self.out / stage / "files" / (cell.identity + suffix)
-
-    def save(self, model: Any, stage: str, cell: Cell) -> str:
-        """Keep a checkpoint of the cell; its digest."""
-        path = self.file(stage, cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return save(model, path)
-
-    def rows(self, stage: str) -> list[dict[str, Any]]:
-        """The table of a stage. Raises :class:`CellError` if it is not there."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self.out / stage / "results.parquet"
-        try:
-            found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise CellError(f"{path}: cannot be read ({str(error).splitlines()[0]}); run stage {stage} first") from None
-        return found
-
-    def digest(self, stage: str, cell: Cell) -> str:
-        """Digest of the file that a finished cell left. Raises :class:`CellError` if there is none."""
-        if stage not in self._digests:
-            path = self.out / stage / "files.json"
-            try:
-                self._digests[stage] = json.loads(path.read_text())
-            except (OSError, ValueError):
-                raise CellError(f"{path}: cannot be read; run stage {stage} first") from None
-        try:
-            return self._digests[stage][cell.identity]
-        except KeyError:
-            raise CellError(f"stage {stage} has no {cell.identity}: run it first") from None
-
-    @cached_property
-    def _digests(self) -> dict[str, dict[str, str]]:
-        return {}
 
     def base(self, level: int) -> Any:
         """The trained base of a level."""

@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
+from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.measure import draws_of
-from llm_validation.gpt2_planted.network import log_probabilities, seeded, tokenizer, with_dropout
+from llm_validation.gpt2_planted.network import log_probabilities, tokenizer, with_dropout
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.training import Best, arguments, checked_loss, silent, told, training
 from llm_validation.gpt2_planted.world import World, key_of
+from llm_validation.staged.cells import Done
+from llm_validation.staged.checkpoints import seeded
+from llm_validation.staged.training import Best, arguments, checked_loss, silent, told, training
 
 __all__ = ["cells", "chosen", "run"]
 

@@ -6,9 +6,10 @@ horizon, what ``planted-law`` says of held-out prompts: J, sigma, solve rate, an
 
 from __future__ import annotations
 
-from llm_validation.gpt2_planted.bench import Bench, Cell, Done
+from llm_validation.gpt2_planted.bench import Bench, Cell
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.world import words_of
+from llm_validation.staged.cells import Done
 
 __all__ = ["cells", "run"]
 

@@ -14,12 +14,8 @@ weights.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +23,21 @@ import numpy as np
 
 from llm_validation.gpt2_planted.recipe import NetworkRecipe
 from llm_validation.gpt2_planted.world import Floats, Ints
+from llm_validation.staged.cells import CellError
+from llm_validation.staged.checkpoints import checked, first_line, quiet, seeded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CheckpointError",
     "NetworkError",
-    "digest_of",
     "load",
     "load_verifier",
     "log_probabilities",
     "new_network",
     "new_verifier",
-    "quiet",
     "sample",
-    "save",
     "scores",
-    "seeded",
     "tokenizer",
     "with_dropout",
 ]
@@ -53,45 +46,8 @@ __all__ = [
 BATCH = 1000
 
 
-class NetworkError(ValueError):
+class NetworkError(CellError):
     """A network that cannot be had; the message is one line."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is not what its table says; the message is one line."""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no advice of the libraries, inside."""
-    from datasets.utils import logging as of_datasets
-    from transformers.utils import logging as of_transformers
-
-    quieter: Any = of_transformers
-    shown, counted = quieter.is_progress_bar_enabled(), of_datasets.is_progress_bar_enabled()
-    verbosity = quieter.get_verbosity()
-    quieter.disable_progress_bar()
-    of_datasets.disable_progress_bar()
-    quieter.set_verbosity_error()
-    try:
-        yield
-    finally:
-        quieter.set_verbosity(verbosity)
-        if shown:
-            quieter.enable_progress_bar()
-        if counted:
-            of_datasets.enable_progress_bar()
-
-
-def seeded(seed: int) -> None:
-    """Every generator that training draws from (dropout, new weights, rollouts of TRL) begins at ``seed``."""
-    from transformers import set_seed
-
-    set_seed(seed % 2**32)
 
 
 def new_network(recipe: NetworkRecipe, V: int, length: int, seed: int) -> Any:
@@ -147,7 +103,7 @@ def _pretrained(source: str, V: int, length: int) -> Any:
             else:
                 ids = [[token] for token in range(V)]
     except Exception as error:  # whatever a loader makes of what is no network
-        raise NetworkError(f"network.source = {source}: cannot be loaded ({_first_line(error)})") from None
+        raise NetworkError(f"network.source = {source}: cannot be loaded ({first_line(error)})") from None
     if model.config.n_positions < length:
         most = model.config.n_positions
         raise NetworkError(f"network.source = {source}: has {most} positions, expected at least {length}")
@@ -288,56 +244,17 @@ def scores(verifier: Any, words: Ints, tokens: Ints) -> Floats:
     return np.concatenate(parts) if parts else np.zeros(tokens.shape)
 
 
-def digest_of(directory: Path) -> str:
-    """Digest of a checkpoint's files. Raises :class:`CheckpointError` if there are none."""
-    digest = hashlib.sha256()
-    files = sorted(path for path in directory.glob("*") if path.suffix in (".json", ".safetensors"))
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise CheckpointError(f"{directory}: no checkpoint there, expected config.json and model.safetensors")
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:32]
-
-
-def save(model: Any, directory: Path) -> str:
-    """Write a checkpoint, all of it or nothing, and return its digest."""
-    temporary = directory.with_name(f".tmp-{os.getpid()}-{directory.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with quiet():
-            model.save_pretrained(temporary)
-        found = digest_of(temporary)
-        for path in temporary.iterdir():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-        shutil.rmtree(directory, ignore_errors=True)
-        temporary.replace(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return found
-
-
 def load(directory: Path, digest: str, device: str = "cpu") -> Any:
     """The language model of a checkpoint. Raises :class:`CheckpointError` with one line."""
     from transformers import GPT2LMHeadModel
 
-    return _loaded(GPT2LMHeadModel, directory, digest, device)
+    kind: Any = GPT2LMHeadModel
+    return checked(directory, digest, lambda path: kind.from_pretrained(path).to(device))
 
 
 def load_verifier(directory: Path, digest: str, device: str = "cpu") -> Any:
     """The verifier of a checkpoint. Raises :class:`CheckpointError` with one line."""
     from transformers import GPT2ForTokenClassification
 
-    return _loaded(GPT2ForTokenClassification, directory, digest, device)
-
-
-def _loaded(kind: Any, directory: Path, digest: str, device: str) -> Any:
-    advice = "remove it and run again with --resume"
-    found = digest_of(directory)
-    if found != digest:
-        raise CheckpointError(f"{directory}: corrupt checkpoint, digest {found} and not {digest}; {advice}")
-    try:
-        with quiet():
-            return kind.from_pretrained(directory).to(device)
-    except Exception as error:  # whatever a loader makes of files that are not its own
-        raise CheckpointError(f"{directory}: corrupt checkpoint ({_first_line(error)}); {advice}") from None
+    kind: Any = GPT2ForTokenClassification
+    return checked(directory, digest, lambda path: kind.from_pretrained(path).to(device))

@@ -8,14 +8,10 @@ known is refused by name; so is a value out of range.
 from __future__ import annotations
 
 import dataclasses
-import math
-import tomllib
-import types
-import typing
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
+
+from llm_validation.staged.fields import choices, increasing, number, plain, read_section, whole
 
 __all__ = [
     "RECIPES",
@@ -42,33 +38,6 @@ POSITIONS = ("sinusoidal", "normal")
 AFTER = ("continue", "uniform")
 
 
-def _whole(name: str, value: int, low: int, high: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        upper = "" if math.isinf(high) else f"..{high:g}"
-        raise ValueError(f"{name} = {value}: expected a whole number of {low}{upper or ' or more'}")
-
-
-def _number(name: str, value: float, low: float, high: float = math.inf) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        upper = " or more" if math.isinf(high) else f"..{high:g}"
-        raise ValueError(f"{name} = {value}: expected a number of {low:g}{upper}")
-
-
-def _choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for value in values:
-        if value not in known:
-            raise ValueError(f"{name}: {value}, expected of {', '.join(known)}")
-    if not values or len(set(values)) < len(values):
-        raise ValueError(f"{name} = {list(values)}: expected different ones of {', '.join(known)}, at least one")
-
-
-def _increasing(name: str, values: tuple[int, ...], low: int) -> None:
-    for value in values:
-        _whole(name, value, low)
-    if not values or sorted(set(values)) != list(values):
-        raise ValueError(f"{name} = {list(values)}: expected increasing numbers, at least one")
-
-
 @dataclass(frozen=True, slots=True)
 class TaskRecipe:
     """The planted task: |V| tokens, prompts of ``ell``; levels of heterogeneity at one mean return.
@@ -88,18 +57,18 @@ class TaskRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _whole("task.V", self.V, 2, 1000)
-        _whole("task.ell", self.ell, 1, 16)
-        _number("task.gamma", self.gamma, -50.0, 50.0)
-        _whole("task.matched_at", self.matched_at, self.ell, 100_000)
+        whole("task.V", self.V, 2, 1000)
+        whole("task.ell", self.ell, 1, 16)
+        number("task.gamma", self.gamma, -50.0, 50.0)
+        whole("task.matched_at", self.matched_at, self.ell, 100_000)
         if not self.levels or sorted(set(self.levels)) != list(self.levels):
             raise ValueError(f"task.levels = {list(self.levels)}: expected increasing shares, at least one")
         for level in self.levels:
-            _number("task.levels", level, 0.0, 1.0)
+            number("task.levels", level, 0.0, 1.0)
         if self.V**self.ell > 10_000:
             raise ValueError(f"task.V^task.ell = {self.V**self.ell} prompts: expected at most 10000")
-        _whole("task.held_out", self.held_out, 1, self.V**self.ell - 1)
-        _choices("task.after", (self.after,), AFTER)
+        whole("task.held_out", self.held_out, 1, self.V**self.ell - 1)
+        choices("task.after", (self.after,), AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +87,12 @@ class NetworkRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _whole("network.width", self.width, 4, 100_000)
-        _whole("network.layers", self.layers, 1, 1000)
-        _whole("network.heads", self.heads, 1, 1000)
+        whole("network.width", self.width, 4, 100_000)
+        whole("network.layers", self.layers, 1, 1000)
+        whole("network.heads", self.heads, 1, 1000)
         if self.width % (2 * self.heads):
             raise ValueError(f"network.width = {self.width}: expected a multiple of {2 * self.heads}, twice its heads")
-        _choices("network.positions", (self.positions,), POSITIONS)
+        choices("network.positions", (self.positions,), POSITIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +119,19 @@ class BaseRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _increasing("base.horizons", self.horizons, 1)
+        increasing("base.horizons", self.horizons, 1)
         for name in ("steps", "batch"):
             values = getattr(self, name)
             if len(values) != len(self.horizons):
                 raise ValueError(f"base.{name} = {list(values)}: expected {len(self.horizons)}, one for each horizon")
             for value in values:
-                _whole(f"base.{name}", value, 1)
-        _number("base.learning_rate", self.learning_rate, 0.0, 1.0)
-        _number("base.weight_decay", self.weight_decay, 0.0, 1.0)
-        _number("base.beta2", self.beta2, 0.0, 0.9999)
-        _choices("base.targets", (self.targets,), TARGETS)
-        _number("base.tolerance", self.tolerance, 0.0, 1.0)
-        _number("base.most_kl", self.most_kl, 0.0, 10.0)
+                whole(f"base.{name}", value, 1)
+        number("base.learning_rate", self.learning_rate, 0.0, 1.0)
+        number("base.weight_decay", self.weight_decay, 0.0, 1.0)
+        number("base.beta2", self.beta2, 0.0, 0.9999)
+        choices("base.targets", (self.targets,), TARGETS)
+        number("base.tolerance", self.tolerance, 0.0, 1.0)
+        number("base.most_kl", self.most_kl, 0.0, 10.0)
 
     @property
     def traces(self) -> int:
@@ -186,9 +155,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _increasing("grid.horizons", self.horizons, 2)
-        _increasing("grid.n", self.n, 1)
-        _whole("grid.seeds", self.seeds, 1, 1000)
+        increasing("grid.horizons", self.horizons, 2)
+        increasing("grid.n", self.n, 1)
+        whole("grid.seeds", self.seeds, 1, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +169,8 @@ class MeasureRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _whole("measure.prompts", self.prompts, 2)
-        _whole("measure.samples", self.samples, 2)
+        whole("measure.prompts", self.prompts, 2)
+        whole("measure.samples", self.samples, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +194,15 @@ class CloningRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _choices("vf.arms", self.arms, CLONING_ARMS)
-        _whole("vf.epochs", self.epochs, 1)
-        _whole("vf.most_steps", self.most_steps, 1)
-        _whole("vf.batch", self.batch, 1)
-        _number("vf.learning_rate", self.learning_rate, 0.0, 1.0)
-        _number("vf.dropout", self.dropout, 0.0, 0.9)
-        _number("vf.validation", self.validation, 0.0, 0.9)
-        _whole("vf.checks", self.checks, 1)
-        _whole("vf.patience", self.patience, 1)
+        choices("vf.arms", self.arms, CLONING_ARMS)
+        whole("vf.epochs", self.epochs, 1)
+        whole("vf.most_steps", self.most_steps, 1)
+        whole("vf.batch", self.batch, 1)
+        number("vf.learning_rate", self.learning_rate, 0.0, 1.0)
+        number("vf.dropout", self.dropout, 0.0, 0.9)
+        number("vf.validation", self.validation, 0.0, 0.9)
+        whole("vf.checks", self.checks, 1)
+        whole("vf.patience", self.patience, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +226,15 @@ class VerifierRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _choices("verifier.labels", self.labels, LABELS)
-        _whole("verifier.steps", self.steps, 1)
-        _whole("verifier.batch", self.batch, 1)
-        _number("verifier.learning_rate", self.learning_rate, 0.0, 1.0)
-        _number("verifier.weight_decay", self.weight_decay, 0.0, 1.0)
-        _number("verifier.dropout", self.dropout, 0.0, 0.9)
-        _number("verifier.validation", self.validation, 0.0, 0.9)
-        _whole("verifier.checks", self.checks, 1, self.steps)
-        _whole("verifier.patience", self.patience, 1)
+        choices("verifier.labels", self.labels, LABELS)
+        whole("verifier.steps", self.steps, 1)
+        whole("verifier.batch", self.batch, 1)
+        number("verifier.learning_rate", self.learning_rate, 0.0, 1.0)
+        number("verifier.weight_decay", self.weight_decay, 0.0, 1.0)
+        number("verifier.dropout", self.dropout, 0.0, 0.9)
+        number("verifier.validation", self.validation, 0.0, 0.9)
+        whole("verifier.checks", self.checks, 1, self.steps)
+        whole("verifier.patience", self.patience, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,20 +259,20 @@ class RlRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _increasing("rl.levels", self.levels, 0)
-        _increasing("rl.horizons", self.horizons, 1)
+        increasing("rl.levels", self.levels, 0)
+        increasing("rl.horizons", self.horizons, 1)
         if self.kl_horizons:
-            _increasing("rl.kl_horizons", self.kl_horizons, 1)
-        _choices("rl.labels", (self.labels,), LABELS)
-        _whole("rl.steps", self.steps, 1)
-        _whole("rl.prompts", self.prompts, 1)
-        _whole("rl.generations", self.generations, 2)
-        _number("rl.learning_rate", self.learning_rate, 0.0, 1.0)
+            increasing("rl.kl_horizons", self.kl_horizons, 1)
+        choices("rl.labels", (self.labels,), LABELS)
+        whole("rl.steps", self.steps, 1)
+        whole("rl.prompts", self.prompts, 1)
+        whole("rl.generations", self.generations, 2)
+        number("rl.learning_rate", self.learning_rate, 0.0, 1.0)
         for weight in self.kl_weights:
-            _number("rl.kl_weights", weight, 0.0, 1e6)
+            number("rl.kl_weights", weight, 0.0, 1e6)
         if not self.kl_weights or len({f"{weight:g}" for weight in self.kl_weights}) < len(self.kl_weights):
             raise ValueError(f"rl.kl_weights = {list(self.kl_weights)}: expected different weights, at least one")
-        _whole("rl.points", self.points, 1, self.steps)
+        whole("rl.points", self.points, 1, self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +283,7 @@ class SearchRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _increasing("best_of_n.N", self.N, 1)
+        increasing("best_of_n.N", self.N, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +294,7 @@ class EvaluationRecipe:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        _whole("evaluate.samples", self.samples, 2)
+        whole("evaluate.samples", self.samples, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,10 +319,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Checks what concerns several sections."""
-        _whole("seed", self.seed, 0, 2**31 - 1)
-        _number("minutes", self.minutes, 0.0)
-        _whole("processes", self.processes, 1, 1024)
-        _choices("device", (self.device,), ("cpu", "cuda"))
+        whole("seed", self.seed, 0, 2**31 - 1)
+        number("minutes", self.minutes, 0.0)
+        whole("processes", self.processes, 1, 1024)
+        choices("device", (self.device,), ("cpu", "cuda"))
         if self.grid.horizons[0] < self.task.ell:
             raise ValueError(f"grid.horizons: {self.grid.horizons[0]}, expected at least task.ell = {self.task.ell}")
         if self.base.horizons[-1] != self.grid.horizons[-1]:
@@ -387,7 +356,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, tuples as lists."""
-        found: dict[str, Any] = _plain(dataclasses.asdict(self))
+        found: dict[str, Any] = plain(dataclasses.asdict(self))
         return found
 
     def part(self, *sections: str) -> dict[str, Any]:
@@ -396,60 +365,7 @@ class Recipe:
         return {name: whole[name] for name in sections}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, tuple | list) else value
-
-
-def _typed(name: str, kind: Any, value: Any) -> Any:
-    """``value`` of TOML as a field of type ``kind``. Raises ``ValueError``."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} = {value}: expected a section [{name}]")
-        return _section(typing.cast(type, kind), value, f"{name}.")
-    if isinstance(kind, types.GenericAlias):
-        if not isinstance(value, list):
-            raise ValueError(f"{name} = {value}: expected a list")
-        entry = typing.get_args(kind)[0]
-        return tuple(_typed(name, entry, item) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{name} = {value!r}: expected {_KINDS[kind]}")
-    return value
-
-
-_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def _section(kind: type, values: dict[str, Any], where: str = "") -> Any:
-    """A dataclass of one section. Raises ``ValueError`` with one line."""
-    types_of = typing.get_type_hints(kind)
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in values:
-        if key not in known:
-            raise ValueError(f"unknown key {where}{key}: expected of {', '.join(where + name for name in known)}")
-    return kind(**{key: _typed(where + key, types_of[key], value) for key, value in values.items()})
-
-
 def read_recipe(text: str) -> Recipe:
     """The recipe of that name, or in that file. Raises ``ValueError`` with one line."""
-    if text in RECIPES:
-        content = (resources.files("llm_validation") / "recipes" / "gpt2_planted" / f"{text}.toml").read_bytes()
-    else:
-        try:
-            content = Path(text).read_bytes()
-        except OSError as error:
-            known = ", ".join(RECIPES)
-            raise ValueError(f"recipe {text}: expected {known} or a file that can be read ({error.strerror})") from None
-    try:
-        values = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"recipe {text}: no TOML ({error})") from None
-    values.setdefault("name", Path(text).stem)
-    try:
-        found: Recipe = _section(Recipe, values)
-    except ValueError as error:
-        raise ValueError(f"recipe {text}: {error}") from None
+    found: Recipe = read_section(Recipe, text, "gpt2_planted", RECIPES)
     return found

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from llm_validation.gpt2_planted.bench import Bench, Cell, Done, Drawn
+from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.labelling import PER_TOKEN, learnt_return, mine_of_pool, verifier_of
 from llm_validation.gpt2_planted.labelling import cells as verifier_cells
 from llm_validation.gpt2_planted.network import scores
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.world import Floats, returns_of
+from llm_validation.staged.cells import Done
 from llm_validation.test_time import kept_of_draws
 
 __all__ = ["ORACLE", "cells", "run"]

@@ -19,8 +19,8 @@ from llm_validation.gpt2_planted.analysis import Analysis, analyse, analysed, li
 from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
 from llm_validation.gpt2_planted.analysis_returns import Place, Policy, Row, Tables, bases_of, spread
 from llm_validation.gpt2_planted.analysis_slopes import Point, slopes_of
-from llm_validation.gpt2_planted.bench import CellError
 from llm_validation.gpt2_planted.recipe import Recipe, read_recipe
+from llm_validation.staged.cells import CellError
 from theory.formula import Formula
 from theory.gap import GAP_REGRET
 

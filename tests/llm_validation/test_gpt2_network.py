@@ -17,22 +17,20 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from llm_validation.gpt2_planted.network import (
     BATCH,
-    CheckpointError,
     NetworkError,
-    digest_of,
     load,
     load_verifier,
     log_probabilities,
     new_network,
     new_verifier,
     sample,
-    save,
     scores,
     sequences,
     tokenizer,
 )
 from llm_validation.gpt2_planted.recipe import NetworkRecipe
 from llm_validation.gpt2_planted.world import words_of
+from llm_validation.staged.checkpoints import CheckpointError, digest_of, save
 
 Ints = NDArray[np.int64]
 

@@ -25,11 +25,13 @@ import torch
 
 from llm_validation.gpt2_planted import cloning, evaluation
 from llm_validation.gpt2_planted.__main__ import main
-from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done
+from llm_validation.gpt2_planted.bench import Bench, Cell
 from llm_validation.gpt2_planted.measure import refused
-from llm_validation.gpt2_planted.pipeline import Run, StageReport
 from llm_validation.gpt2_planted.recipe import Recipe, read_recipe
-from llm_validation.gpt2_planted.stages import STAGES, Stage, stage
+from llm_validation.gpt2_planted.stages import EXPERIMENT, STAGES
+from llm_validation.staged.cells import CellError, Done
+from llm_validation.staged.pipeline import Run, StageReport
+from llm_validation.staged.stages import Stage
 from sim.store import StoreError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +92,9 @@ from pathlib import Path
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 from llm_validation.gpt2_planted.bench import Bench
-from llm_validation.gpt2_planted.pipeline import Run
+from llm_validation.staged.pipeline import Run
 from llm_validation.gpt2_planted.recipe import read_recipe
-from llm_validation.gpt2_planted.stages import STAGES
+from llm_validation.gpt2_planted.stages import EXPERIMENT, STAGES
 print("ready", flush=True)
 for line in sys.stdin:
     recipe, out = json.loads(line)
@@ -101,7 +103,7 @@ for line in sys.stdin:
         os.setsid()
         code = 1
         try:
-            run = Run(Bench(Path(out), read_recipe(recipe)), 1, math.inf)
+            run = Run(EXPERIMENT, Bench(Path(out), read_recipe(recipe)), 1, math.inf)
             done = [run.stage(found, (Path(out) / found.name).exists()).is_done for found in STAGES]
             code = 0 if all(done) else 3
         finally:
@@ -130,7 +132,7 @@ def unchanged_torch() -> Iterator[None]:
 
 def run_all(out: Path, recipe: Recipe, **settings: Any) -> list[StageReport]:
     """All stages in this process."""
-    run = Run(Bench(out, recipe), 1, math.inf, **settings)
+    run = Run(EXPERIMENT, Bench(out, recipe), 1, math.inf, **settings)
     return [run.stage(found, resume=(out / found.name).exists()) for found in STAGES]
 
 
@@ -157,7 +159,7 @@ def undisturbed(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def copy(undisturbed: Path, recipe_file: Path, tmp_path: Path) -> Run:
     """The same, to be spoilt."""
     shutil.copytree(undisturbed, tmp_path / "out")
-    return Run(Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
+    return Run(EXPERIMENT, Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
 
 
 @pytest.fixture
@@ -340,7 +342,7 @@ def test_a_killed_command_with_workers_ends_with_the_same_tables(
         assert process.wait() == -signal.SIGKILL
     assert not (out / "measure" / "results.parquet").exists()
     kept = {path: path.stat().st_mtime_ns for path in shard_files(out, "measure")}
-    assert copy.stage(stage("measure"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("measure"), resume=True).is_done
     assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
     assert tables(out) == tables(undisturbed)
 
@@ -353,7 +355,7 @@ def test_a_corrupt_checkpoint_is_made_again(
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    assert copy.stage(stage("base"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("base"), resume=True).is_done
     assert started == [("base", Cell())]
     assert f"{file.parent}: not what its shard says, done again" in capsys.readouterr().err
     assert file.read_bytes() == (undisturbed / file.relative_to(copy.bench.out)).read_bytes()
@@ -365,7 +367,7 @@ def test_lost_draws_are_made_again(copy: Run, undisturbed: Path, started: list[t
     cell = Cell(seed=1, arm="draws")
     file = copy.bench.file("measure", cell, ".parquet")
     file.unlink()
-    assert copy.stage(stage("measure"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("measure"), resume=True).is_done
     assert started == [("measure", cell)]
     assert file.read_bytes() == (undisturbed / file.relative_to(copy.bench.out)).read_bytes()
     assert tables(copy.bench.out) == tables(undisturbed)
@@ -375,10 +377,10 @@ def test_a_shard_cut_in_half_is_done_again(
     copy: Run, undisturbed: Path, started: list[tuple[str, Cell]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A shard of which half is missing is said to be unreadable, and its cell alone is done again."""
-    cells = {f"{cell.identity}.parquet": cell for cell in stage("vf").cells(copy.bench.recipe)}
+    cells = {f"{cell.identity}.parquet": cell for cell in EXPERIMENT.stage("vf").cells(copy.bench.recipe)}
     shard = shard_files(copy.bench.out, "vf")[1]
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-    assert copy.stage(stage("vf"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("vf"), resume=True).is_done
     assert started == [("vf", cells[shard.name])]
     assert f"{shard}: unreadable, done again" in capsys.readouterr().err
     assert tables(copy.bench.out) == tables(undisturbed)
@@ -388,10 +390,10 @@ def test_another_recipe_is_refused(copy: Run) -> None:
     """A stage made by another recipe is refused in one line that says in what they differ, and left as it was."""
     before = tables(copy.bench.out)
     recipe = dataclasses.replace(copy.bench.recipe, vf=dataclasses.replace(copy.bench.recipe.vf, most_steps=5))
-    other = Run(Bench(copy.bench.out, recipe), 1, math.inf)
-    assert other.stage(stage("measure"), resume=True).is_done  # does not depend on [vf]
+    other = Run(EXPERIMENT, Bench(copy.bench.out, recipe), 1, math.inf)
+    assert other.stage(EXPERIMENT.stage("measure"), resume=True).is_done  # does not depend on [vf]
     with pytest.raises(StoreError) as caught:
-        other.stage(stage("vf"), resume=True)
+        other.stage(EXPERIMENT.stage("vf"), resume=True)
     assert "made by another config (differs in recipe)" in one_line(caught)
     assert tables(copy.bench.out) == before
 
@@ -401,7 +403,7 @@ def test_changed_inputs_are_refused(copy: Run) -> None:
     path = copy.bench.out / "verifier" / "files.json"
     path.write_text(path.read_text().replace("0", "1"))
     with pytest.raises(StoreError) as caught:
-        copy.stage(stage("rl"), resume=True)
+        copy.stage(EXPERIMENT.stage("rl"), resume=True)
     assert "made by another config (differs in needs)" in one_line(caught)
 
 
@@ -409,20 +411,18 @@ def test_changed_code_is_refused(copy: Run, monkeypatch: pytest.MonkeyPatch) -> 
     """A stage made by other code is refused in one line."""
     monkeypatch.setattr("sim.store.code_fingerprint", lambda packages: "0" * 16)
     with pytest.raises(StoreError) as caught:
-        copy.stage(stage("data"), resume=True)
+        copy.stage(EXPERIMENT.stage("data"), resume=True)
     assert "made by another code" in one_line(caught)
 
 
 @pytest.mark.parametrize("name", [found.name for found in STAGES if found.needs])
 def test_a_stage_before_its_needs_is_refused(name: str, recipe_file: Path, tmp_path: Path) -> None:
     """A stage whose needs are not there says which one to run first, and writes nothing."""
-    run = Run(Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
+    run = Run(EXPERIMENT, Bench(tmp_path / "out", read_recipe(str(recipe_file))), 1, math.inf)
     with pytest.raises(StoreError) as caught:
-        run.stage(stage(name), resume=False)
-    assert (
-        one_line(caught)
-        == f"stage {name} needs all of {stage(name).needs[0]}, which is not there: run that first, to its end"
-    )
+        run.stage(EXPERIMENT.stage(name), resume=False)
+    need = EXPERIMENT.stage(name).needs[0]
+    assert one_line(caught) == f"stage {name} needs all of {need}, which is not there: run that first, to its end"
     assert not (tmp_path / "out").exists()
 
 
@@ -445,7 +445,7 @@ def test_a_failed_cell_is_listed_and_the_others_are_kept(
     shutil.rmtree(copy.bench.out / "vf")
     with monkeypatch.context() as patch:
         failing(patch, CellError("no luck"))
-        report = copy.stage(stage("vf"), resume=False)
+        report = copy.stage(EXPERIMENT.stage("vf"), resume=False)
     bad = Cell(horizon=6, n=8, seed=1, arm="equal-traces")
     assert report.failed == [f"vf {bad.identity}: no luck"]
     assert (report.cells, report.left, report.is_done) == (4, 0, False)
@@ -453,7 +453,7 @@ def test_a_failed_cell_is_listed_and_the_others_are_kept(
     assert [(row["seed"], row["arm"]) for row in arms] == [(0, "equal-draws"), (0, "equal-traces"), (1, "equal-draws")]
     assert json.loads((copy.bench.out / "vf" / "manifest.json").read_text())["status"] == "failed cells"
     started.clear()
-    assert copy.stage(stage("vf"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("vf"), resume=True).is_done
     assert started == [("vf", bad)]
     assert tables(copy.bench.out) == tables(undisturbed)
 
@@ -470,7 +470,7 @@ def test_running_out_of_memory_in_training_fails_the_cell(copy: Run, monkeypatch
 
     monkeypatch.setattr(SFTTrainer, "train", train)
     shutil.rmtree(copy.bench.out / "vf")
-    report = copy.stage(stage("vf"), resume=False)
+    report = copy.stage(EXPERIMENT.stage("vf"), resume=False)
     assert len(report.failed) == 4
     assert all("out of memory (" in line and "smaller batch" in line and "\n" not in line for line in report.failed)
 
@@ -490,7 +490,7 @@ def test_running_out_of_memory_in_sampling_fails_the_cell(
 
     monkeypatch.setattr(evaluation, "sample", sample)
     shutil.rmtree(copy.bench.out / "evaluate")
-    report = copy.stage(stage("evaluate"), resume=False)
+    report = copy.stage(EXPERIMENT.stage("evaluate"), resume=False)
     assert len(report.failed) == report.cells
     assert all("out of memory" in line and "\n" not in line for line in report.failed)
 
@@ -507,7 +507,7 @@ def test_a_worker_that_was_killed_is_one_line(copy: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(Run, "_workers", lambda self: Dead())
     shutil.rmtree(copy.bench.out / "best-of-n")
     with pytest.raises(CellError) as caught:
-        dataclasses.replace(copy, processes=2).stage(stage("best-of-n"), resume=False)
+        dataclasses.replace(copy, processes=2).stage(EXPERIMENT.stage("best-of-n"), resume=False)
     assert "a worker process was killed" in one_line(caught)
     assert "--resume" in str(caught.value)
 
@@ -518,7 +518,7 @@ def test_what_a_kill_left_half_written_is_removed(copy: Run, undisturbed: Path) 
     (copy.bench.out / "base" / "files" / ".tmp-123-level=0" / "model.safetensors").write_bytes(b"half")
     (copy.bench.out / "measure" / "files" / ".tmp-123-level=0.parquet").write_bytes(b"half")
     for name in ("base", "measure"):
-        assert copy.stage(stage(name), resume=True).is_done
+        assert copy.stage(EXPERIMENT.stage(name), resume=True).is_done
     files = [sorted(path.relative_to(out) for path in out.rglob("*")) for out in (copy.bench.out, undisturbed)]
     assert files[0] == files[1]
 
@@ -527,11 +527,11 @@ def test_no_cell_is_begun_after_the_deadline(copy: Run, undisturbed: Path, start
     """Past the deadline all cells are left and no table is written; a later run does them."""
     shutil.rmtree(copy.bench.out / "best-of-n")
     late = dataclasses.replace(copy, deadline=time.monotonic())
-    report = late.stage(stage("best-of-n"), resume=False)
+    report = late.stage(EXPERIMENT.stage("best-of-n"), resume=False)
     assert (report.left, report.failed, report.is_done) == (report.cells, [], False)
     assert started == []
     assert not (copy.bench.out / "best-of-n" / "results.parquet").exists()
-    assert copy.stage(stage("best-of-n"), resume=True).is_done
+    assert copy.stage(EXPERIMENT.stage("best-of-n"), resume=True).is_done
     assert tables(copy.bench.out) == tables(undisturbed)
 
 

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from llm_validation.gpt2_planted import base, cloning, evaluation, labelling, measure, reinforcement, search
-from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done, Drawn
+from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.network import load_verifier, log_probabilities, new_network, new_verifier, scores
 from llm_validation.gpt2_planted.recipe import RECIPES, Recipe, read_recipe
-from llm_validation.gpt2_planted.stages import STAGES, stage
-from llm_validation.gpt2_planted.training import within_memory
+from llm_validation.gpt2_planted.stages import EXPERIMENT, STAGES
 from llm_validation.gpt2_planted.world import World, returns_of, words_of
+from llm_validation.staged.cells import CellError, Done
+from llm_validation.staged.training import within_memory
 from sim.tasks.planted_traces import draw_traces, predictive
 from strategies import checked
 
@@ -550,10 +551,10 @@ def test_a_stage_is_found_by_name() -> None:
     names = [found.name for found in STAGES]
     assert len(set(names)) == len(names)
     for i, found in enumerate(STAGES):
-        assert stage(found.name) is found
+        assert EXPERIMENT.stage(found.name) is found
         assert set(found.needs) <= set(names[:i])
     with pytest.raises(ValueError, match=r"--stages sft: expected of data, base, .*, evaluate\Z"):
-        stage("sft")
+        EXPERIMENT.stage("sft")
 
 
 @pytest.mark.parametrize(

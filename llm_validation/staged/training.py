@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from llm_validation.gpt2_planted.bench import CellError
-from llm_validation.gpt2_planted.network import quiet
+from llm_validation.staged.cells import CellError
+from llm_validation.staged.checkpoints import quiet
 
 __all__ = ["Best", "arguments", "checked_loss", "fit", "silent", "told", "training", "within_memory"]
 

@@ -1,4 +1,4 @@
-"""Runs stages: cells in worker processes of one thread each, every finished one a shard, then one table a stage.
+"""Runs stages: cells in worker processes each, every finished one a shard, then one table a stage.
 
 ``OUT/STAGE/`` holds ``manifest.json`` (recipe, digests of the stages it was made from, code, versions, machine),
 ``shards/``, ``files/`` (checkpoints and draws), ``files.json`` (their digests) and ``results.parquet``. A cell that a
@@ -22,22 +22,21 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from llm_validation.gpt2_planted.bench import Bench, Cell, CellError, Done
-from llm_validation.gpt2_planted.network import CheckpointError, NetworkError, digest_of
-from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.stages import Stage, stage
-from llm_validation.gpt2_planted.training import within_memory
+from llm_validation.staged.bench import Bench
+from llm_validation.staged.cells import Cell, CellError, Done
+from llm_validation.staged.checkpoints import CheckpointError, digest_of
+from llm_validation.staged.stages import Experiment, Stage
+from llm_validation.staged.training import within_memory
 from sim.sources import sources_of
 from sim.store import Output, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LIBRARIES", "Run", "StageReport", "open_stage", "unfinished"]
+__all__ = ["Run", "StageReport", "open_stage", "unfinished"]
 
-LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
 _DIGEST, _SECONDS = "_digest", "_seconds"
 
 
@@ -58,9 +57,9 @@ class StageReport:
 
 
 @lru_cache(maxsize=1)
-def _bench(out: Path, recipe: Recipe) -> Bench:
-    """One bench for all cells that a process does: prompts and automata are made once."""
-    return Bench(out, recipe)
+def _bench(experiment: Experiment, out: Path, recipe: Any) -> Bench:
+    """One bench for all cells that a process does: what they share is made once."""
+    return experiment.bench_of(out, recipe)
 
 
 def _end_with_parent() -> None:
@@ -75,23 +74,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _work(out: Path, recipe: Recipe, name: str, cell: Cell) -> tuple[Done | str, float]:
+def _work(experiment: Experiment, out: Path, recipe: Any, found: Stage, cell: Cell) -> tuple[Done | str, float]:
     """:func:`_outcome` in a worker process."""
-    return _outcome(_bench(out, recipe), name, cell)
+    return _outcome(_bench(experiment, out, recipe), found, cell)
 
 
-def _outcome(bench: Bench, name: str, cell: Cell) -> tuple[Done | str, float]:
+def _outcome(bench: Bench, stage: Stage, cell: Cell) -> tuple[Done | str, float]:
     """What a cell leaves, or why it could not be done, and the seconds it took."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(bench.threads)
     torch.use_deterministic_algorithms(bench.recipe.device == "cpu")
     started = time.perf_counter()
     found: Done | str
     try:
         with within_memory():
-            found = stage(name).run(bench, cell)
-    except (CellError, NetworkError) as error:
+            found = stage.run(bench, cell)
+    except CellError as error:
         found = str(error)
     return found, time.perf_counter() - started
 
@@ -104,7 +103,7 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def open_stage(found: Stage, bench: Bench, resume: bool) -> Output:
+def open_stage(experiment: Experiment, found: Stage, bench: Bench, resume: bool) -> Output:
     """The stage's directory. Raises ``StoreError`` if it was another's, or needs are not done."""
     needs = {}
     for name in found.needs:
@@ -113,7 +112,7 @@ def open_stage(found: Stage, bench: Bench, resume: bool) -> Output:
             raise StoreError(f"stage {found.name} needs all of {name}, which is {status}: run that first, to its end")
         needs[name] = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
     config = {"stage": found.name, "recipe": bench.recipe.part(*found.sections), "needs": needs}
-    output = Output.open(bench.out / found.name, config, resume, sources_of(found.module), LIBRARIES)
+    output = Output.open(bench.out / found.name, config, resume, sources_of(found.module), experiment.libraries)
     for leftover in (output.path / "files").glob(".tmp-*"):  # of a kill while it was written
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     return output
@@ -136,6 +135,7 @@ class Run:
     Used in a ``with`` block, whose end stops the worker processes.
     """
 
+    experiment: Experiment
     bench: Bench
     processes: int
     deadline: float
@@ -161,7 +161,7 @@ class Run:
 
     def stage(self, found: Stage, resume: bool) -> StageReport:
         """Do the cells that are left, write the table if none is. Raises ``StoreError``, or ``CellError``."""
-        output = open_stage(found, self.bench, resume)
+        output = open_stage(self.experiment, found, self.bench, resume)
         cells = found.cells(self.bench.recipe)
         shards = {cell: shard for cell in cells if (shard := self._stored(output, found, cell)) is not None}
         left = [cell for cell in cells if cell not in shards]
@@ -201,12 +201,12 @@ class Run:
 
     def _done(self, found: Stage, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Done | str, float]]:
         """Every cell with what it leaves, as they finish; none is begun after the deadline."""
-        job = (self.bench.out, self.bench.recipe, found.name)
+        job = (self.experiment, self.bench.out, self.bench.recipe, found)
         if self.processes == 1 or len(cells) == 1:
             for cell in cells:
                 if time.monotonic() >= self.deadline:
                     return
-                yield cell, *_outcome(self.bench, found.name, cell)
+                yield cell, *_outcome(self.bench, found, cell)
             return
         waiting = list(reversed(cells))
         running: dict[concurrent.futures.Future[tuple[Done | str, float]], Cell] = {}
