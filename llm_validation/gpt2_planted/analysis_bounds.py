@@ -161,7 +161,7 @@ def points_of(bases: Bases, places: Sequence[Place], cloned: Mapping[Place, floa
 
 def halves(places: Sequence[Place], seed: int) -> set[Place]:
     """The half of the places on which is fitted (the larger, if they are odd in number); a function of the seed."""
-    from llm_validation.gpt2_planted.world import words_of
+    from llm_validation.staged.keys import words_of
     from sim.tasks.token_task import uniforms
 
     order = np.argsort(uniforms(words_of(seed, "fitted half"), len(places)), kind="stable")

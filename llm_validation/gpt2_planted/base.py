@@ -16,9 +16,10 @@ import numpy as np
 from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.network import log_probabilities, new_network, sequences
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import Ints, World, key_of, words_of
+from llm_validation.gpt2_planted.world import Ints, World
 from llm_validation.staged.cells import Done
 from llm_validation.staged.checkpoints import seeded
+from llm_validation.staged.keys import key_of, words_of
 from llm_validation.staged.training import fit
 from sim.tasks.planted_traces import draw_traces, predictive
 

@@ -24,9 +24,10 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.measure import draws_of
 from llm_validation.gpt2_planted.network import log_probabilities, tokenizer, with_dropout
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import World, key_of
+from llm_validation.gpt2_planted.world import World
 from llm_validation.staged.cells import Done
 from llm_validation.staged.checkpoints import seeded
+from llm_validation.staged.keys import key_of
 from llm_validation.staged.training import Best, arguments, checked_loss, silent, told, training
 
 __all__ = ["cells", "chosen", "run"]

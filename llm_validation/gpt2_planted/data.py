@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from llm_validation.gpt2_planted.bench import Bench, Cell
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import words_of
 from llm_validation.staged.cells import Done
+from llm_validation.staged.keys import words_of
 
 __all__ = ["cells", "run"]
 

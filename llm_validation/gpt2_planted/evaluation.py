@@ -17,8 +17,9 @@ from llm_validation.gpt2_planted.bench import Bench, Cell
 from llm_validation.gpt2_planted.labelling import learnt_return, verifier_of
 from llm_validation.gpt2_planted.network import log_probabilities, sample, scores
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import Ints, returns_of, words_of
+from llm_validation.gpt2_planted.world import Ints, returns_of
 from llm_validation.staged.cells import Done
+from llm_validation.staged.keys import words_of
 
 __all__ = ["BASE", "cells", "run"]
 

@@ -29,10 +29,11 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.measure import draws_of, pool_of
 from llm_validation.gpt2_planted.network import load_verifier, new_verifier, scores, sequences, with_dropout
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import Floats, Ints, World, key_of, returns_of, words_of
+from llm_validation.gpt2_planted.world import Floats, Ints, World, returns_of
 from llm_validation.moments import Interval, bootstrap_mean
 from llm_validation.staged.cells import CellError, Done
 from llm_validation.staged.checkpoints import CheckpointError, seeded
+from llm_validation.staged.keys import key_of, words_of
 from llm_validation.staged.training import Best, fit
 from llm_validation.verifier_quality import auroc
 from sim.tasks.token_task import uniforms

@@ -26,9 +26,10 @@ from llm_validation.concentration import concentration, mean_concentration
 from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.network import sample
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import Floats, Laws, key_of, returns_of, words_of
+from llm_validation.gpt2_planted.world import Floats, Laws, returns_of
 from llm_validation.moments import Interval, bootstrap_mean, moments, problem_moments
 from llm_validation.staged.cells import Done
+from llm_validation.staged.keys import key_of, words_of
 
 __all__ = ["POOL", "cells", "draws_of", "pool_of", "refused", "run"]
 

@@ -28,9 +28,10 @@ from llm_validation.gpt2_planted.bench import Bench, Cell
 from llm_validation.gpt2_planted.labelling import PER_TOKEN, learnt_return, verifier_of
 from llm_validation.gpt2_planted.network import log_probabilities, scores, tokenizer
 from llm_validation.gpt2_planted.recipe import Recipe
-from llm_validation.gpt2_planted.world import Floats, Ints, key_of, returns_of, words_of
+from llm_validation.gpt2_planted.world import Floats, Ints, returns_of
 from llm_validation.staged.cells import Done
 from llm_validation.staged.checkpoints import seeded
+from llm_validation.staged.keys import key_of, words_of
 from llm_validation.staged.training import arguments, checked_loss, silent, training
 
 __all__ = ["TRUE", "VERIFIER", "cells", "run"]

@@ -11,7 +11,6 @@ A draw's random words come from the identity of what it is drawn for: never from
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,25 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_validation.gpt2_planted.recipe import Recipe
+from llm_validation.staged.keys import words_of
 from sim.tasks.planted import Planted, heterogeneity_dial, heterogeneity_range, solve_times
 from sim.tasks.planted_traces import Automata
-from sim.tasks.token_task import source, uniforms
+from sim.tasks.token_task import uniforms
 
-__all__ = ["Floats", "Ints", "Laws", "World", "key_of", "returns_of", "words_of"]
+__all__ = ["Floats", "Ints", "Laws", "World", "returns_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def key_of(*identity: object) -> int:
-    """A 63-bit seed from what something is drawn for."""
-    digest = hashlib.sha256("\0".join(map(str, identity)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def words_of(*identity: object) -> np.random.Philox:
-    """Random words from what something is drawn for."""
-    return source(key_of(*identity), 0)
 
 
 def returns_of(times: Ints, H: int) -> Ints:

@@ -7,7 +7,6 @@ checkpoints by the loss on them (:class:`Best`).
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -139,7 +138,8 @@ class Best:
             value = float(self.loss(self.model))
         self.model.train()
         if not value >= self.least:  # the first, or less than before
-            self.step, self.least, self._weights = step, value, copy.deepcopy(self.model.state_dict())
+            free = {name: w.detach().clone() for name, w in self.model.named_parameters() if w.requires_grad}
+            self.step, self.least, self._weights = step, value, free
 
     def after(self, step: int) -> bool:
         """Whether training ends."""
@@ -149,8 +149,8 @@ class Best:
         return step >= self.step + self.patience * self.every
 
     def restore(self) -> None:
-        """Give the model the weights that were kept."""
-        self.model.load_state_dict(self._weights)
+        """Give the model the free weights that were kept."""
+        self.model.load_state_dict(self._weights, strict=False)
 
 
 def told(after: Callable[[int], bool]) -> Any:

@@ -29,8 +29,8 @@ from llm_validation.gpt2_planted.network import (
     tokenizer,
 )
 from llm_validation.gpt2_planted.recipe import NetworkRecipe
-from llm_validation.gpt2_planted.world import words_of
 from llm_validation.staged.checkpoints import CheckpointError, digest_of, save
+from llm_validation.staged.keys import words_of
 
 Ints = NDArray[np.int64]
 

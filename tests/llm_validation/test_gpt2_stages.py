@@ -25,8 +25,9 @@ from llm_validation.gpt2_planted.bench import Bench, Cell, Drawn
 from llm_validation.gpt2_planted.network import load_verifier, log_probabilities, new_network, new_verifier, scores
 from llm_validation.gpt2_planted.recipe import RECIPES, Recipe, read_recipe
 from llm_validation.gpt2_planted.stages import EXPERIMENT, STAGES
-from llm_validation.gpt2_planted.world import World, returns_of, words_of
+from llm_validation.gpt2_planted.world import World, returns_of
 from llm_validation.staged.cells import CellError, Done
+from llm_validation.staged.keys import words_of
 from llm_validation.staged.training import within_memory
 from sim.tasks.planted_traces import draw_traces, predictive
 from strategies import checked

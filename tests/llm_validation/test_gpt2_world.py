@@ -20,7 +20,8 @@ from llm_validation.gpt2_planted.recipe import (
     TaskRecipe,
     read_recipe,
 )
-from llm_validation.gpt2_planted.world import World, key_of, returns_of, words_of
+from llm_validation.gpt2_planted.world import World, returns_of
+from llm_validation.staged.keys import key_of, words_of
 from sim.tasks.planted import heterogeneity_range
 from sim.tasks.planted_traces import draw_traces, predictive
 from sim.tasks.token_task import uniforms
