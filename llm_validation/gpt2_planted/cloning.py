@@ -26,9 +26,8 @@ from llm_validation.gpt2_planted.network import log_probabilities, tokenizer, wi
 from llm_validation.gpt2_planted.recipe import Recipe
 from llm_validation.gpt2_planted.world import World
 from llm_validation.staged.cells import Done
-from llm_validation.staged.checkpoints import seeded
 from llm_validation.staged.keys import key_of
-from llm_validation.staged.training import Best, arguments, checked_loss, silent, told, training
+from llm_validation.staged.training import Best, FineTuning, fine_tune
 
 __all__ = ["cells", "chosen", "run"]
 
@@ -84,44 +83,13 @@ def _steps(recipe: Recipe, traces: int) -> int:
 
 def _fine_tune(world: World, cell: Cell, model: Any, traces: tuple[Drawn, Drawn], steps: int) -> tuple[int, float]:
     """At most ``steps`` steps on the second part; the step of the best checkpoint on the first, and its loss."""
-    import tempfile
-
-    from datasets import Dataset
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
-
     recipe = world.recipe
-    ell, H = recipe.task.ell, cell.horizon
-    kept, mine = traces
-    every = max(1, steps // recipe.vf.checks)
-    best = Best(model, _loss(world, kept), every, steps, recipe.vf.patience)
-    best.look(0)
-    ids = np.concatenate([world.words[mine.prompt], mine.tokens], axis=1)
-    data = Dataset.from_dict({"input_ids": ids.tolist(), "completion_mask": [[0] * ell + [1] * H] * len(ids)})
+    vf, (kept, mine) = recipe.vf, traces
+    best = Best(model, _loss(world, kept), max(1, steps // vf.checks), steps, vf.patience)
     seed = key_of(recipe.seed, "vf", cell.identity) % 2**31
-    seeded(seed)
-    with training(), tempfile.TemporaryDirectory() as nowhere:
-        settings = SFTConfig(
-            output_dir=nowhere,
-            max_steps=steps,
-            per_device_train_batch_size=recipe.vf.batch,
-            learning_rate=recipe.vf.learning_rate,
-            weight_decay=recipe.base.weight_decay,
-            lr_scheduler_type="linear",
-            completion_only_loss=True,
-            max_length=None,
-            gradient_checkpointing=False,
-            seed=seed,
-            data_seed=seed,
-            **arguments(recipe.device, remove_unused_columns=True),
-        )
-        words = tokenizer(recipe.task.V)
-        trainer = SFTTrainer(
-            model=model, args=settings, train_dataset=data, processing_class=words, callbacks=[told(best.after)]
-        )
-        result = silent(trainer).train()
-    checked_loss(result.training_loss)
-    best.restore()
+    settings = FineTuning(steps, vf.batch, vf.learning_rate, recipe.base.weight_decay, seed, recipe.device)
+    ids = list(zip(world.words[mine.prompt].tolist(), mine.tokens.tolist(), strict=True))
+    fine_tune(model, tokenizer(recipe.task.V), ids, settings, best)
     return best.step, best.least
 
 

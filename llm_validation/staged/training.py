@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from llm_validation.staged.cells import CellError
-from llm_validation.staged.checkpoints import quiet
+from llm_validation.staged.checkpoints import quiet, seeded
 
-__all__ = ["Best", "arguments", "checked_loss", "fit", "silent", "told", "training", "within_memory"]
+__all__ = [
+    "Best",
+    "FineTuning",
+    "arguments",
+    "checked_loss",
+    "fine_tune",
+    "fit",
+    "silent",
+    "told",
+    "training",
+    "within_memory",
+]
 
 Loss = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -111,6 +122,60 @@ def fit(
             )
             result = silent(trainer).train()
     checked_loss(result.training_loss)
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning:
+    """Supervised fine-tuning: at most ``steps`` steps, a rate that falls to 0 linearly; ``seed`` orders the batches."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+    device: str
+
+
+def fine_tune(
+    model: Any, words: Any, traces: Sequence[tuple[Sequence[int], Sequence[int]]], settings: FineTuning, best: Best
+) -> None:
+    """TRL's ``SFTTrainer`` on ``traces``, each tokens that are given and tokens that are learnt; keeps the best.
+
+    Step 0, the model as it is, is one of the checkpoints. Raises :class:`CellError` if the loss is not finite.
+    """
+    import tempfile
+
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    best.look(0)
+    data = Dataset.from_dict({
+        "input_ids": [[*given, *learnt] for given, learnt in traces],
+        "completion_mask": [[0] * len(given) + [1] * len(learnt) for given, learnt in traces],
+    })  # fmt: skip
+    seeded(settings.seed)
+    with training(), tempfile.TemporaryDirectory() as nowhere:
+        config = SFTConfig(
+            output_dir=nowhere,
+            max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            lr_scheduler_type="linear",
+            completion_only_loss=True,
+            max_length=None,
+            gradient_checkpointing=False,
+            seed=settings.seed,
+            data_seed=settings.seed,
+            **arguments(settings.device, remove_unused_columns=True),
+        )
+        trainer = SFTTrainer(
+            model=model, args=config, train_dataset=data, processing_class=words, callbacks=[told(best.after)]
+        )
+        result = silent(trainer).train()
+    checked_loss(result.training_loss)
+    best.restore()
 
 
 @dataclass(slots=True)
