@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm_validation.gpt2_planted.analysis import analysed, write
-from llm_validation.gpt2_planted.analysis_returns import Place, Row, Tables
+from llm_validation.gpt2_planted.analysis_returns import Tables
 from llm_validation.gpt2_planted.recipe import BaseRecipe, Grid, MeasureRecipe, Recipe, RlRecipe, TaskRecipe
+from llm_validation.staged.spread import Place, Row
 from sim.store import Output
 
 EPSILONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)

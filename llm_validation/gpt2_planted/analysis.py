@@ -3,7 +3,7 @@ r"""What the experiment says: intervals, gaps, slopes, measured numbers over the
 A pure function of the stages' tables and the recipe. ``returns.parquet``: a row a policy, J and J minus the expert with
 95% intervals over seeds. ``gaps.parquet``: verifier-based minus verifier-free, paired by seed. ``summary.json``: bases,
 slopes, fits, hacking, violated claims; None stands for what is not defined. The mathematics is in
-:mod:`.analysis_returns`, :mod:`.analysis_slopes` and :mod:`.analysis_bounds`.
+:mod:`.analysis_returns`, :mod:`.analysis_bounds` and :mod:`llm_validation.staged`.
 
 *Reward hacking* of a policy of RL, on held-out traces against the base and by the verifier that it was trained against:
 the learnt return is above the base's while J is below the base's by more than two standard errors of the difference
@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_validation.gpt2_planted import analysis_returns as returns
-from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
-from llm_validation.gpt2_planted.analysis_returns import Bases, Place, Policy, Row, Tables, Values, spread
-from llm_validation.gpt2_planted.analysis_slopes import Point, slopes_of
+from llm_validation.gpt2_planted.analysis_bounds import points_of, violations
+from llm_validation.gpt2_planted.analysis_returns import Bases, Policy, Tables, Values
 from llm_validation.gpt2_planted.recipe import Recipe
+from llm_validation.staged.bound_fits import FORMS, fit_of, halves
+from llm_validation.staged.slopes import Point, slopes_of
+from llm_validation.staged.spread import Place, Row, spread
 
 if TYPE_CHECKING:
     from sim.store import Output

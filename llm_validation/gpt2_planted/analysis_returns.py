@@ -15,10 +15,11 @@ do not overlap: another question than whether the interval of the paired differe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from llm_validation.gpt2_planted.recipe import Recipe
+from llm_validation.staged.spread import Place, Row, spread
 
 __all__ = [
     "BASE",
@@ -27,17 +28,13 @@ __all__ = [
     "RL",
     "VF",
     "Bases",
-    "Place",
     "Policy",
-    "Row",
-    "Spread",
     "Tables",
     "Values",
     "bases_of",
     "gaps_of",
     "paired",
     "returns_of",
-    "spread",
     "values_of",
     "vb_of",
     "vf_of",
@@ -46,7 +43,6 @@ __all__ = [
 BASE, EXPERT, VF, BEST_OF_N, RL = "base", "expert", "vf", "best-of-n", "rl"
 _FINAL, _VERIFIER = "final", "verifier"
 
-Row = dict[str, Any]
 #: (level, horizon) -> what is known of the base there.
 Bases = dict[tuple[int, int], Row]
 
@@ -63,14 +59,6 @@ class Tables(NamedTuple):
     evaluate: list[Row]
 
 
-class Place(NamedTuple):
-    """Where policies are compared: level, horizon (tokens), n (traces)."""
-
-    level: int
-    horizon: int
-    n: int
-
-
 class Policy(NamedTuple):
     """A policy up to its seed; n = 0 where it uses no traces, N = 0 where it keeps none of several draws."""
 
@@ -85,35 +73,6 @@ class Policy(NamedTuple):
 
 #: Policy -> seed -> what was measured of it.
 Values = dict[Policy, dict[int, Row]]
-
-
-class Spread(NamedTuple):
-    """Mean over so many ``seeds`` with its 95% interval (Student's t; NaN with one seed)."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    def columns(self, name: str) -> Row:
-        """Columns ``name``, ``name_low``, ``name_high``."""
-        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
-
-
-def spread(values: Iterable[float]) -> Spread:
-    """Mean and interval over those of ``values`` that are not NaN; all NaN if none is."""
-    found = [value for value in values if not math.isnan(value)]
-    k = len(found)
-    if not k:
-        return Spread(math.nan, math.nan, math.nan, 0)
-    mean = math.fsum(found) / k
-    if k == 1:
-        return Spread(mean, math.nan, math.nan, 1)
-    from scipy.special import stdtrit
-
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (k - 1))
-    half = float(stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
-    return Spread(mean, mean - half, mean + half, k)
 
 
 _NAMES = {

@@ -16,11 +16,13 @@ from scipy import stats
 
 import didactic_tables as made
 from llm_validation.gpt2_planted.analysis import Analysis, analyse, analysed, lines
-from llm_validation.gpt2_planted.analysis_bounds import FORMS, fit_of, halves, points_of, violations
-from llm_validation.gpt2_planted.analysis_returns import Place, Policy, Row, Tables, bases_of, spread
-from llm_validation.gpt2_planted.analysis_slopes import Point, slopes_of
+from llm_validation.gpt2_planted.analysis_bounds import points_of, violations
+from llm_validation.gpt2_planted.analysis_returns import Policy, Tables, bases_of
 from llm_validation.gpt2_planted.recipe import Recipe, read_recipe
+from llm_validation.staged.bound_fits import FORMS, fit_of, halves
 from llm_validation.staged.cells import CellError
+from llm_validation.staged.slopes import Point, slopes_of
+from llm_validation.staged.spread import Place, Row, spread
 from theory.formula import Formula
 from theory.gap import GAP_REGRET
 

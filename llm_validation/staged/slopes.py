@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_validation.gpt2_planted.analysis_returns import Row, spread
+from llm_validation.staged.spread import Row, spread
 
 __all__ = ["AXES", "Point", "slopes_of"]
 
