@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["final_number"]
+__all__ = ["final_number", "first_number"]
 
 _NUMBER = re.compile(r"(?:(?<![\w)\].])[-\u2212])?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?")
 
@@ -19,6 +19,12 @@ def final_number(text: str) -> str | None:
     for last in _NUMBER.finditer(text):  # noqa: B007
         pass
     return _plain(last.group()) if last else None
+
+
+def first_number(text: str) -> str | None:
+    """The first number of ``text`` as a plain decimal; None if there is none."""
+    found = _NUMBER.search(text)
+    return _plain(found.group()) if found else None
 
 
 def _plain(number: str) -> str:
