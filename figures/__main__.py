@@ -29,6 +29,7 @@ FIGURES = {
             "rl/results.parquet",
         ),
     ),
+    "published": ("figures.published", ("accuracies.parquet", "pairs.parquet", "summary.json", "manifest.json")),
     **dict.fromkeys(
         ("heterogeneity", "scaling-n", "compute", "kappa", "label-noise", "parity-cost", "planted-horizon"),
         ("figures.curves", ("results.parquet", "manifest.json")),

@@ -23,6 +23,7 @@ COMMANDS = (
     "sim.sweep",
     "figures",
     "llm_validation.gpt2_planted",
+    "llm_validation.published",
     "llm_validation.sampling",
     "llm_validation.trials",
 )
