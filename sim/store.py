@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Output", "StoreError", "code_fingerprint", "provenance"]
+__all__ = ["Output", "StoreError", "code_fingerprint", "provenance", "redacted"]
 
 _TEMPORARY = ".tmp-"
 _LEFTOVER = f"{_TEMPORARY}[0-9]*-*"
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "pyarrow", "matplotlib", "verifier-gap")
+#: What an address may hold before its host, and after its path.
+_USER, _QUERY = re.compile(r"(https?://)[^/\s@]*@"), re.compile(r"(https?://[^\s?]*)\?\S*")
 
 
 class StoreError(ValueError):
@@ -75,6 +78,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
+def redacted(text: str) -> str:
+    """A text with the addresses in it without user, password and query: these may be secrets."""
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+
+
 def provenance(packages: Sequence[str] = _OURS, libraries: Sequence[str] = ()) -> dict[str, Any]:
     """Versions (of ``libraries`` too), code, commit and machine of this process."""
     versions = {name: _version(name) for name in (*_PACKAGES, *libraries)}
@@ -83,7 +91,7 @@ def provenance(packages: Sequence[str] = _OURS, libraries: Sequence[str] = ()) -
         "code": code_fingerprint(packages),
         "commit": _commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "command": ["python", *sys.orig_argv[1:]],
+        "command": ["python", *map(redacted, sys.orig_argv[1:])],
     }
 
 
