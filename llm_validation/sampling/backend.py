@@ -20,7 +20,8 @@ class Sampling:
 
     temperature: float  # 0: the likeliest token always
     horizon: int  # tokens at most
-    stop: str  # the character that ends an answer and is no part of it
+    stop: str  # the text that ends an answer and is no part of it; empty: only the model's end of text does
+    chat: bool = False  # prompts are messages of a user, shown as the model's template says
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Request:
 
     prompt: str
     seed: int
+    horizon: int | None = None  # tokens at most, if fewer than the others may have
+    begun: str = ""  # what is written already: of a chat, the beginning of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Generation:
     truncated: bool  # the budget ended before the answer did
     score: float  # mean log-probability of its tokens at temperature 1, nats a token
     error: str | None = None  # why there is no answer; the other fields then mean nothing
+    ids: tuple[int, ...] = ()  # the tokens, where they are known
 
 
 class Backend(Protocol):

@@ -26,6 +26,8 @@ from sim.store import Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from llm_validation.sampling.endpoint_backend import EndpointBackend
+
 __all__ = ["Plan", "prepared"]
 
 #: What the traces are made by: this package, whatever happens to the rest of the diagnosis.
@@ -232,12 +234,12 @@ def _dry_run(plan: Plan, config: Mapping[str, Any], as_json: bool) -> int:
     return 0
 
 
-def _loaded(source: Source, plan: Plan, output: Output, threads: int | None) -> Backend:
+def _loaded(source: Source | Backend, plan: Plan, output: Output, threads: int | None) -> Backend:
     """The back end. If there is none, a directory that was made for it is as if it had not been."""
     from llm_validation.sampling.transformers_backend import load
 
     try:
-        backend = load(source, threads)
+        backend = load(source, threads) if isinstance(source, Source) else source
         backend.check([prompt(problem.question, plan.shots) for problem in plan.problems], plan.sampling)
         return backend
     except BackendError:
@@ -247,13 +249,26 @@ def _loaded(source: Source, plan: Plan, output: Output, threads: int | None) -> 
         raise
 
 
+def _server(arguments: argparse.Namespace) -> EndpointBackend:
+    """The server that is asked for. Raises ``ValueError`` with one line."""
+    from llm_validation.sampling.endpoint_backend import Endpoint, EndpointBackend
+
+    limits = {name: getattr(arguments, name) for name in ("concurrency", "timeout", "retries")}
+    return EndpointBackend(Endpoint(arguments.endpoint, arguments.endpoint_model, **limits))
+
+
 def prepared(arguments: argparse.Namespace) -> Callable[[], int]:
     """The run that the command line asks for, to be called for the exit code. Raises ``ValueError`` with one line."""
     if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
         raise ValueError(f"--threads {arguments.threads}: expected 1..1024")
-    source = find_model(arguments.model)
-    plan = Plan.of(arguments, source.label)
-    config = {"model": source.as_dict(), **plan.as_dict(), "libraries": _libraries()}
+    source = _server(arguments) if arguments.endpoint else find_model(arguments.model)
+    if isinstance(source, Source):
+        label, model = source.label, source.as_dict()
+    else:  # where it runs may change, what it serves may not
+        label = arguments.endpoint_model if arguments.dry_run else source.model
+        model = {"label": label, "api": source.endpoint.api}
+    plan = Plan.of(arguments, label)
+    config = {"model": model, **plan.as_dict(), "libraries": _libraries() if isinstance(source, Source) else {}}
     as_json = arguments.format == "json"
     if arguments.dry_run:
         return lambda: _dry_run(plan, config, as_json)

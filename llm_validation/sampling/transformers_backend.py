@@ -8,8 +8,8 @@ F the distribution function over the vocabulary at temperature T,
 So a trace is a function of the model, its prompt and its seed. Which others are in the batch changes the logits by
 float rounding only (about 1e-6 relative): the trace changes only where some u_h is that near a step of F.
 
-Prompts of a batch that are equal are read once; rows leave the batch when they end. Answers cut at the token that holds
-the stop text, or ended by the model's end-of-text token, have ended.
+Prompts of a batch that are equal are read once; rows leave the batch when they end. Answers cut at the token with which
+their text holds the stop text, or ended by the model's end-of-text token, have ended.
 """
 
 from __future__ import annotations
@@ -89,15 +89,16 @@ class _Rows:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
+        ids, mask = ids.to(model.device), mask.to(model.device)
         self._cache = DynamicCache(config=model.config)
         self._mask, self._next = mask, mask.sum(dim=1)
         self._forward(ids, (mask.cumsum(dim=1) - 1).clamp(min=0))
         self.number = torch.arange(len(prompt_of))  # which request each row is
-        self._select(torch.tensor(prompt_of))
+        self._select(torch.tensor(prompt_of, device=model.device))
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
         found = self._model(
-            input_ids=ids,
+            input_ids=ids.to(self._mask.device),
             attention_mask=self._mask,
             position_ids=positions,
             past_key_values=self._cache,
@@ -113,7 +114,7 @@ class _Rows:
     def keep(self, going: Tensor) -> None:
         """Only rows for which ``going`` (B,) is true go on."""
         if not bool(going.all()):
-            self._select(going.nonzero()[:, 0])
+            self._select(going.nonzero()[:, 0].to(self._mask.device))
             self.number = self.number[going]
 
     def append(self, tokens: Tensor) -> None:
@@ -139,7 +140,7 @@ class TransformersBackend:
         return {token for token in found if token is not None}
 
     def _stopping(self, stop: str) -> Tensor:
-        """Tokens (V,) that end an answer: those whose text holds ``stop``, and ends of text."""
+        """Tokens (V,) that end an answer: ends of text, and those whose text holds ``stop`` if it is one character."""
         import torch
 
         if stop not in self._stops:
@@ -147,7 +148,8 @@ class TransformersBackend:
             known = range(min(size, len(self._tokenizer)))
             texts = self._tokenizer.batch_decode([[token] for token in known])
             ended = torch.zeros(size, dtype=torch.bool)
-            ended[[token for token, text in zip(known, texts, strict=True) if stop in text]] = True
+            if len(stop) == 1:
+                ended[[token for token, text in zip(known, texts, strict=True) if stop in text]] = True
             ended[sorted(self._ends())] = True
             self._stops[stop] = ended
         return self._stops[stop]
@@ -155,41 +157,62 @@ class TransformersBackend:
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
         """Raises :class:`BackendError` if a prompt and the budget do not fit into the model."""
         room = getattr(self._model.config, "max_position_embeddings", None)
-        longest = max(len(ids) for ids in self._encoded(prompts))
+        longest = max(len(self._encoded(prompt, "", sampling.chat)) for prompt in prompts)
         if room is not None and longest + sampling.horizon > room:
             raise BackendError(
                 f"--horizon {sampling.horizon}: a prompt has {longest} tokens, the model has room for {room}"
             )
 
-    def _encoded(self, prompts: Sequence[str]) -> list[list[int]]:
-        return [list(self._tokenizer(prompt).input_ids) for prompt in prompts]
+    def _encoded(self, prompt: str, begun: str, chat: bool) -> list[int]:
+        """Tokens of a prompt and what is written after it."""
+        if not chat:
+            return list(self._tokenizer(prompt + begun).input_ids)
+        message = [{"role": "user", "content": prompt}]
+        asked = self._tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        return list(self._tokenizer(asked + begun, add_special_tokens=False).input_ids)
+
+    def _has_stopped(self, ids: Sequence[int], stop: str) -> bool:
+        """Whether the text of ``ids`` holds a ``stop`` of several characters, which its last token completed."""
+        if len(stop) < 2:
+            return False
+        tail = ids[-len(stop.encode()) :]  # a token is one byte of text at least
+        return stop in self._tokenizer.decode(tail)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Generation]:
         """One continuation a request. A row whose logits are not finite ends in an error."""
         import torch
 
-        place: dict[str, int] = {}
-        prompt_of = [place.setdefault(request.prompt, len(place)) for request in requests]
-        prompts = self._encoded(list(place))
-        noise = np.stack([np.random.default_rng(request.seed).random(sampling.horizon) for request in requests])
+        place: dict[tuple[str, str], int] = {}
+        prompt_of = [place.setdefault((request.prompt, request.begun), len(place)) for request in requests]
+        prompts = [self._encoded(*shown, sampling.chat) for shown in place]
+        budget = torch.tensor([sampling.horizon if r.horizon is None else r.horizon for r in requests])
+        most = int(budget.max())
+        noise = np.stack([np.random.default_rng(request.seed).random(most) for request in requests])
         uniforms, stopping = torch.from_numpy(noise), self._stopping(sampling.stop)
         written: list[list[int]] = [[] for _ in requests]
         score = torch.zeros(len(requests), dtype=torch.float64)
         ended, broken = (torch.zeros(len(requests), dtype=torch.bool) for _ in range(2))
+        device = self._model.device
         with torch.inference_mode():
             rows = _Rows(self._model, prompts, prompt_of)
-            for h in range(sampling.horizon):
-                finite = ~torch.isnan(rows.logits).any(dim=1) & torch.isfinite(rows.logits).any(dim=1)
+            for h in range(most):
+                logits = rows.logits
+                finite = (~torch.isnan(logits).any(dim=1) & torch.isfinite(logits).any(dim=1)).cpu()
                 broken[rows.number[~finite]] = True
                 rows.keep(finite)
-                token, log_p = draw(rows.logits, uniforms[rows.number, h], sampling.temperature)
+                u = uniforms[rows.number, h].to(device)
+                token, log_p = (found.cpu() for found in draw(rows.logits, u, sampling.temperature))
                 score[rows.number] += log_p
                 for number, new in zip(rows.number.tolist(), token.tolist(), strict=True):
                     written[number].append(new)
-                going = ~stopping[token]
-                ended[rows.number[~going]] = True
+                stopped = torch.tensor(
+                    [self._has_stopped(written[i], sampling.stop) for i in rows.number.tolist()], dtype=torch.bool
+                )
+                over = stopping[token] | stopped
+                ended[rows.number[over]] = True
+                going = ~over & (budget[rows.number] > h + 1)
                 rows.keep(going)
-                if not len(rows.number) or h + 1 == sampling.horizon:
+                if not len(rows.number):
                     break
                 rows.append(token[going])
         return [
@@ -200,5 +223,7 @@ class TransformersBackend:
     def _generation(self, ids: list[int], ended: bool, broken: bool, score: float, sampling: Sampling) -> Generation:
         if broken:
             return Generation("", 0, False, float("nan"), f"logits of token {len(ids) + 1} are not finite")
-        text = str(self._tokenizer.decode(ids, skip_special_tokens=True)).partition(sampling.stop)[0]
-        return Generation(text, len(ids), not ended, score / len(ids))
+        text = str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        if sampling.stop:
+            text = text.partition(sampling.stop)[0]
+        return Generation(text, len(ids), not ended, score / len(ids), ids=tuple(ids))

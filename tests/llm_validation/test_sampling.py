@@ -693,3 +693,42 @@ def test_the_page_repeats_the_manifest(name: str) -> None:
         cell = f"{rate['estimate']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
         assert table[level][1 + column].strip() == cell
         assert table[level][3 + column].strip() == " ".join(f"{q:.2f}" for q in stored["quartiles"])
+
+
+def test_a_stop_of_several_characters_ends_an_answer(backend: TransformersBackend, model: Path) -> None:
+    """The text ends before it, its tokens count, and the trace is the beginning of the one without a stop."""
+    requests = [Request("Question: 1 + 2?\nAnswer:", seed) for seed in range(24)]
+    whole = backend.generate(requests, Sampling(1.0, 12, ""))
+    stops = Counter(text[i : i + 2] for text in (found.text for found in whole) for i in range(len(text) - 1))
+    stop = next(pair for pair, count in stops.most_common() if "\n" not in pair and 2 <= count <= 20)
+    found = backend.generate(requests, Sampling(1.0, 12, stop))
+    cut = 0
+    for before, after in zip(whole, found, strict=True):
+        assert after.ids == before.ids[: after.tokens]
+        assert after.text == before.text.partition(stop)[0]
+        if stop in before.text:
+            cut += 1
+            assert not after.truncated
+            assert stop in backend._tokenizer.decode(after.ids)
+            assert stop not in backend._tokenizer.decode(after.ids[:-1])
+        else:
+            assert after == before
+    assert 0 < cut < len(whole)
+
+
+def test_requests_have_budgets_of_their_own(backend: TransformersBackend) -> None:
+    """A smaller budget is a cut of the same trace, whatever the others of the call have."""
+    requests = [Request("1 + 2 =", seed) for seed in range(8)]
+    whole = backend.generate(requests, Sampling(1.0, 8, ""))
+    mixed = [Request("1 + 2 =", seed, horizon=1 + seed) for seed in range(8)]
+    for before, after, budget in zip(whole, backend.generate(mixed, Sampling(1.0, 8, "")), range(1, 9), strict=True):
+        assert after.ids == before.ids[:budget]
+        assert after.truncated == (before.truncated or before.tokens > budget)
+
+
+def test_what_is_begun_is_part_of_the_prompt(backend: TransformersBackend) -> None:
+    """Prompt and beginning give what the whole prompt gives."""
+    whole, parts = (backend.generate([request], Sampling(1.0, 6, "")) for request in (
+        Request("1 + 2 = 3", 5), Request("1 + 2 =", 5, begun=" 3"),
+    ))  # fmt: skip
+    assert whole == parts
