@@ -29,6 +29,7 @@ FIGURES = {
             "rl/results.parquet",
         ),
     ),
+    "llama-math": ("figures.llama_math", ("curves.parquet", "gaps.parquet", "manifest.json")),
     "published": ("figures.published", ("accuracies.parquet", "pairs.parquet", "summary.json", "manifest.json")),
     **dict.fromkeys(
         ("heterogeneity", "scaling-n", "compute", "kappa", "label-noise", "parity-cost", "planted-horizon"),

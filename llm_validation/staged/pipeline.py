@@ -232,9 +232,9 @@ class Run:
         output.write_json(
             "files.json", {cell.identity: digest for cell, shard in shards if (digest := shard[_DIGEST][0].as_py())}
         )
-        output.write_table(
-            "results.parquet", pa.concat_tables([shard.drop_columns([_DIGEST, _SECONDS]) for _, shard in shards])
-        )
+        parts = [shard.drop_columns([_DIGEST, _SECONDS]) for _, shard in shards]
+        # a column that is empty in a whole shard has no type of its own
+        output.write_table("results.parquet", pa.concat_tables(parts, promote_options="default"))
         output.finish("failed cells" if report.failed else "done", **facts)
 
 
