@@ -29,13 +29,21 @@ _PAIRS = {
 }
 
 
+def _one(rows: Sequence[Row], **wanted: str) -> Row:
+    """The row with these values. Raises ``KeyError``."""
+    found = chosen(rows, **wanted)
+    if not found:
+        raise KeyError("no row with " + ", ".join(f"{name} = {value}" for name, value in wanted.items()))
+    return found[0]
+
+
 def _ends(row: Row, name: str) -> tuple[float, float, float]:
     return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
 
 
 def _accuracies(axes: Any, rows: Sequence[Row]) -> None:
     for i, (method, (_, colour)) in enumerate(_METHODS.items()):
-        found = [_ends(chosen(rows, size=size, method=method, steps="")[0], "accuracy") for size in _SIZES]
+        found = [_ends(_one(rows, size=size, method=method, steps=""), "accuracy") for size in _SIZES]
         marks(axes, range(len(_SIZES)), found, colours()[colour], MARKERS[i], 4.0 * (i - 0.5), joined=False)
     axes.set_xticks(range(len(_SIZES)), list(_SIZES.values()))
     axes.set_xlim(-0.5, len(_SIZES) - 0.5)
@@ -46,7 +54,7 @@ def _accuracies(axes: Any, rows: Sequence[Row]) -> None:
 
 def _differences(axes: Any, rows: Sequence[Row], summary: dict[str, Any]) -> None:
     for i, (pair, (_, colour)) in enumerate(_PAIRS.items()):
-        found = _ends(chosen(rows, pair=pair, steps="")[0], "difference")
+        found = _ends(_one(rows, pair=pair, steps=""), "difference")
         marks(axes, [i], [found], colours()[colour], MARKERS[i + 2], joined=False)
     both = summary["interaction"]
     found = both["estimate"], both["low"], both["high"]
@@ -61,7 +69,7 @@ def _differences(axes: Any, rows: Sequence[Row], summary: dict[str, Any]) -> Non
 def _by_steps(axes: Any, rows: Sequence[Row]) -> None:
     known = [row for row in chosen(rows, pair=next(iter(_PAIRS))) if row["steps"]]
     for i, (pair, (_, colour)) in enumerate(_PAIRS.items()):
-        found = [_ends(chosen(rows, pair=pair, steps=row["steps"])[0], "difference") for row in known]
+        found = [_ends(_one(rows, pair=pair, steps=row["steps"]), "difference") for row in known]
         marks(axes, range(len(known)), found, colours()[colour], MARKERS[i + 2], 5.0 * (i - 1), joined=False)
     axes.axhline(0.0, color="0.6", lw=0.6, zorder=0)
     labels = [row["steps"].replace("+", " or more") for row in known]
