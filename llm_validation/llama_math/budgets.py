@@ -14,7 +14,7 @@ next one is cut by the budget and is no answer. Of the complete ones that ended 
 The value is P(right) over orders; 0 where no attempt is complete. Averaged over orders it is unbiased for independent
 attempts as long as the pool is not *exhausted*: where K = m the next attempt is not known. The share of orders in which
 that happens is told (``exhausted``), and the value then is one of m attempts, not of the budget. Where all m! orders
-are few they are all taken, else a seeded number of them.
+are few they are all taken, else 1,024 drawn by a seed: the standard error of a problem's value is told (at most .016).
 """
 
 from __future__ import annotations
@@ -47,18 +47,23 @@ class Pool:
     answer: Ints
 
     def __post_init__(self) -> None:
-        """Raises ``ValueError`` unless costs are positive and right ones have an answer."""
+        """Raises ``ValueError`` unless costs are positive, scores finite, and right ones have an answer."""
         if not (self.cost > 0.0).all():
             raise ValueError(f"cost = {self.cost.min():g}: expected above 0")
+        if not np.isfinite(self.score).all():
+            raise ValueError(f"score = {self.score[~np.isfinite(self.score)][0]:g}: expected a finite number")
         if ((self.answer < 0) & (self.right > 0.0)).any():
             raise ValueError("an attempt without an answer is called right")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Worth:
-    """Of one problem at each budget, (B,): P(right), mean cost of what was begun, P(pool exhausted); orders taken."""
+    """Of one problem at each budget, (B,): P(right), its standard error over drawn orders (0 if all were taken), mean
+    cost of what was begun, P(pool exhausted); orders taken.
+    """
 
     value: Floats
+    se: Floats
     spent: Floats
     exhausted: Floats
     orders: int
@@ -79,15 +84,17 @@ def worth(pool: Pool, budgets: Sequence[float], rule: str, seed: int = 0) -> Wor
         raise ValueError(f"rule {rule}: expected of {', '.join(RULES)}")
     orders, exact = _orders(pool.cost.size, seed)
     total = pool.cost[orders].cumsum(axis=1)  # (S, m)
-    values, spent, exhausted = [], [], []
+    values, errors, spent, exhausted = [], [], [], []
     for budget in budgets:
         K = (total <= budget).sum(axis=1)
         value = _picked(pool, orders, K, rule)
         values.append(float(value.mean()))
+        errors.append(0.0 if exact else float(value.std(ddof=1)) / math.sqrt(len(orders)))
         cut = pool.cost.size > K
-        spent.append(float(np.where(cut, budget, total[:, -1]).mean()))
+        spent.append(float(np.where(cut, max(budget, 0.0), total[:, -1]).mean()))
         exhausted.append(float((~cut).mean()))
-    return Worth(np.array(values), np.array(spent), np.array(exhausted), len(orders), exact)
+    columns = np.array(values), np.array(errors), np.array(spent), np.array(exhausted)
+    return Worth(*columns, len(orders), exact)
 
 
 def _picked(pool: Pool, orders: Ints, K: Ints, rule: str) -> Floats:

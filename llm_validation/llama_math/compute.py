@@ -9,8 +9,9 @@ Per layer, with hidden size d, heads h of size e, key-value heads g and inner si
   So reading p tokens is :math:`F(p)=2Wp+4eh\,\text{layers}\sum_{c\le p}c`, and writing t tokens after them, with a
   cache, :math:`F(p+t-1)-F(p)+2Vdt`: the last token that is written is never read.
 * **A verifier** reads p + t tokens once: :math:`F(p+t)`, and its head is d weights.
-* **Training** a token: forward, gradients of activations and gradients of weights, 3 times the forward pass; with
-  low-rank updates the gradients of the frozen weights are not needed, 2 times, the updates' own left out.
+* **Training** a token: forward, gradients of activations and gradients of weights, 3 times the forward pass. With
+  low-rank updates the gradients of frozen weights are not needed: linear maps and head cost 2 times, attention, which
+  has no weights, 3 times, and the updates' own :math:`6\cdot` (their weights). A verifier has d weights for the head.
 * **Memory** of training: weights, gradients and two moments of what is free (float32 moments), activations left out;
   of sampling: weights and keys and values, :math:`2\cdot\text{layers}\cdot g e` numbers a token and row.
 """
@@ -25,7 +26,6 @@ __all__ = ["Shape"]
 
 #: Bytes of a number.
 BYTES = {"float32": 4, "bfloat16": 2}
-_FORWARD, _BACKWARD, _BACKWARD_LOW_RANK = 1, 2, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,16 @@ class Shape:
         """FLOPs of a verifier that reads ``tokens`` tokens."""
         return self.read(tokens) + 2 * self.hidden_size
 
-    def trained(self, tokens: int, low_rank: bool) -> int:
-        """FLOPs of one step on a sequence of ``tokens`` tokens with logits at each."""
-        forward = self.read(tokens) + 2 * self.vocab_size * self.hidden_size * tokens
-        return forward * (_FORWARD + (_BACKWARD_LOW_RANK if low_rank else _BACKWARD))
+    def trained(self, tokens: int, rank: int, is_verifier: bool = False) -> int:
+        """FLOPs of one step on a sequence of ``tokens`` tokens; ``rank`` 0: all weights are free.
+
+        A decoder has logits at each token, a verifier one. With low-rank updates the inputs of the first layer count
+        as if they needed gradients.
+        """
+        head = 2 * self.hidden_size * (1 if is_verifier else self.vocab_size * tokens)
+        weights = 2 * self.linear * tokens + head
+        own = 2 * self.low_rank(rank) * tokens
+        return (2 if rank else 3) * weights + 3 * (self._attention(tokens) + own)
 
     def low_rank(self, rank: int) -> int:
         """Weights of low-rank updates of all linear maps."""

@@ -98,7 +98,10 @@ def _adapted(model: Any, tuning: TuningRecipe, **settings: Any) -> Any:
     rank = tuning.lora_rank
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", **settings)
     with training():
-        return get_peft_model(model, config)
+        found: Any = get_peft_model(model, config)
+    (used,) = found.peft_config.values()
+    used.target_modules = sorted(used.target_modules)  # a set has no order, and checkpoints have digests
+    return found
 
 
 def new_copy(base: Language, tuning: TuningRecipe, seed: int) -> Any:

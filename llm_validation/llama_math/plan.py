@@ -103,7 +103,7 @@ def _training(recipe: Recipe, shape: Shape, length: int, sizes: Sequence[int], t
     from llm_validation.llama_math.cloned import steps_of
 
     rows = recipe.grid.seeds * sum(tuning.batch * steps_of(tuning, size) for size in sizes)
-    return {"tokens": rows * length, "flops": rows * shape.trained(length, bool(tuning.lora_rank))}
+    return {"tokens": rows * length, "flops": rows * shape.trained(length, tuning.lora_rank, tuning is recipe.verifier)}
 
 
 def _evaluate(recipe: Recipe, shape: Shape, bare: int) -> dict[str, float]:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from killed_runs import Killed, wait_for
 from llm_validation.gpt2_planted import cloning, evaluation
 from llm_validation.gpt2_planted.__main__ import main
 from llm_validation.gpt2_planted.bench import Bench, Cell
@@ -84,32 +85,6 @@ points = 2
 N = [1, 4]
 [evaluate]
 samples = 60
-"""
-#: A process that has imported everything, and forks one that runs the stages in a process group of its own when told.
-_FORKS = """
-import json, math, os, sys
-from pathlib import Path
-from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.sft_trainer import SFTTrainer
-from llm_validation.gpt2_planted.bench import Bench
-from llm_validation.staged.pipeline import Run
-from llm_validation.gpt2_planted.recipe import read_recipe
-from llm_validation.gpt2_planted.stages import EXPERIMENT, STAGES
-print("ready", flush=True)
-for line in sys.stdin:
-    recipe, out = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        code = 1
-        try:
-            run = Run(EXPERIMENT, Bench(Path(out), read_recipe(recipe)), 1, math.inf)
-            done = [run.stage(found, (Path(out) / found.name).exists()).is_done for found in STAGES]
-            code = 0 if all(done) else 3
-        finally:
-            os._exit(code)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -247,55 +222,13 @@ def test_a_finished_run_is_not_done_again(copy: Run, started: list[tuple[str, Ce
     assert tables(copy.bench.out) == before
 
 
-class Killed:
-    """Runs in processes that a test kills: forks of one that has imported everything."""
-
-    def __init__(self, recipe: Path) -> None:
-        self.recipe = recipe
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _FORKS], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert self._said() == "ready"
-
-    def _said(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def run(self, out: Path, until: Callable[[], bool] | None = None) -> int:
-        """Run in ``out``; kill it with SIGKILL as soon as ``until`` is so. The exit code, -9 if it was killed."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([str(self.recipe), str(out)]) + "\n")
-        self.process.stdin.flush()
-        child = int(self._said())
-        if until is not None:
-            wait_for(until)
-            os.killpg(child, signal.SIGKILL)
-        return int(self._said())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Returns when it holds. Raises ``TimeoutError`` after a minute."""
-    end = time.monotonic() + 60.0
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("what the kill was to wait for did not come")
-        time.sleep(0.002)
-
-
 @pytest.fixture(scope="module")
 def killed(recipe_file: Path) -> Iterator[Killed]:
     """A process that forks runs."""
-    found = Killed(recipe_file)
-    yield found
-    found.close()
+    module = "llm_validation.gpt2_planted"
+    libraries = ("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer")
+    with Killed(f"{module}.stages", f"{module}.recipe", libraries, recipe_file) as found:
+        yield found
 
 
 def test_a_run_killed_anywhere_ends_with_the_same_tables(killed: Killed, undisturbed: Path, tmp_path: Path) -> None:

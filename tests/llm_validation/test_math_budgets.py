@@ -87,7 +87,15 @@ def test_many_attempts_are_taken_in_drawn_orders(rule: str) -> None:
     found = worth(pool, [5.0], rule, seed=3)
     assert (found.exact, found.orders) == (False, 1024)
     exact = float(by_hand(pool, 5, rule)[0])
-    assert abs(found.value[0] - exact) <= STANDARD_ERRORS * 0.5 / np.sqrt(1024)
+    assert 0.0 < found.se[0] <= 0.016
+    assert abs(found.value[0] - exact) <= STANDARD_ERRORS * found.se[0]
+
+
+def test_a_budget_below_0_buys_nothing() -> None:
+    """No attempt, no cost, no answer."""
+    pool = Pool(np.ones(2), np.ones(2), np.ones(2), np.zeros(2, dtype=np.int64))
+    found = worth(pool, [-3.0], "score")
+    assert (found.value[0], found.spent[0], found.exhausted[0]) == (0.0, 0.0, 0.0)
 
 
 def test_the_seed_decides_the_orders() -> None:
@@ -130,6 +138,8 @@ def test_what_cannot_be_is_refused() -> None:
     one, none = np.ones(1), np.full(1, -1)
     with pytest.raises(ValueError, match=r"\Acost = 0: expected above 0\Z"):
         Pool(np.zeros(1), one, one, none)
+    with pytest.raises(ValueError, match=r"\Ascore = nan: expected a finite number\Z"):
+        Pool(one, one, np.full(1, np.nan), np.zeros(1, dtype=np.int64))
     with pytest.raises(ValueError, match="without an answer is called right"):
         Pool(one, one, one, none)
     with pytest.raises(ValueError, match=r"\Arule best: expected of score, majority, weighted, oracle\Z"):
