@@ -234,8 +234,25 @@ def _check_writable(path: Path) -> None:
         raise StoreError(f"--out {path}: {existing} is not a writable directory")
 
 
+#: Differences that are named in one line.
+_NAMED = 6
+
+
 def _difference(old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        changed = [key for key in new if old.get(key) != new[key]]
-        return "differs in " + ", ".join(changed) if changed else "fewer entries"
+        changed = list(_changed(old, new))
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        return "differs in " + ", ".join(changed[:_NAMED]) + more if changed else "fewer entries"
     return "absent" if old is None else f"{old}, now {new}"
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """What is new or another, by its path of keys."""
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            yield from (f"{key}.{name}" for name in _changed(before, value))
+            if before.keys() > value.keys():
+                yield key
+        elif before != value:
+            yield key

@@ -12,7 +12,7 @@ from llm_validation.llama_math.model import Language, load_base, load_copy, load
 from llm_validation.llama_math.problems import Problem
 from llm_validation.llama_math.recipe import Recipe
 from llm_validation.sampling.backend import Backend
-from llm_validation.sampling.endpoint_backend import Endpoint, EndpointBackend
+from llm_validation.sampling.endpoint_backend import EndpointBackend
 from llm_validation.sampling.transformers_backend import TransformersBackend
 from llm_validation.staged import bench as staged
 from llm_validation.staged.cells import CellError
@@ -86,9 +86,8 @@ class Bench(staged.Bench):
         endpoint = self.recipe.endpoint
         if not endpoint.url:
             return TransformersBackend(self.base.model, self.base.words)
-        settings = {field.name: getattr(endpoint, field.name) for field in dataclasses.fields(endpoint)}
         try:
-            return EndpointBackend(Endpoint(**settings))
+            return EndpointBackend(endpoint.address())
         except ValueError as error:
             raise CellError(str(error)) from None
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llm_validation.llama_math.problems import check_source
 from llm_validation.llama_math.recipe import Recipe, read_recipe
 from llm_validation.llama_math.stages import EXPERIMENT
 from llm_validation.staged.command import Job, check_libraries, check_limits
@@ -36,7 +37,19 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     server = {name: value for name, value in server.items() if value is not None}
     if server:
         changes["endpoint"] = dataclasses.replace(found.endpoint, **server)
-    return dataclasses.replace(found, **changes)
+    recipe = dataclasses.replace(found, **changes)
+    _check_places(recipe)
+    return recipe
+
+
+def _check_places(recipe: Recipe) -> None:
+    """Raises ``ValueError`` if the server's address is none, or the problems have none."""
+    if recipe.endpoint.url:
+        recipe.endpoint.address()
+    for problems in recipe.sets:
+        for source in (problems.source, problems.held_out_source):
+            if source:
+                check_source(source)
 
 
 def prepared(arguments: argparse.Namespace) -> Callable[[], int]:

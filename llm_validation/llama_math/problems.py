@@ -31,7 +31,7 @@ from typing import Any
 from llm_validation.grading import final_answer
 from llm_validation.staged.keys import ordered
 
-__all__ = ["HUB", "Problem", "ProblemError", "arranged", "read_problems", "sides"]
+__all__ = ["HUB", "Problem", "ProblemError", "arranged", "check_source", "read_problems", "sides"]
 
 #: Source -> name of the data set on the hub, its configurations.
 HUB: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -79,18 +79,28 @@ def _id(source: str, question: str) -> str:
     return f"{source}:{hashlib.sha256(' '.join(question.split()).encode()).hexdigest()[:16]}"
 
 
-def read_problems(source: str, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[Problem]:
-    """All problems of a source, each question once; ``say`` is told what was left out. Raises :class:`ProblemError`."""
-    if source == "arithmetic":
-        return _arithmetic(seed)
+def _is_on_hub(source: str) -> bool:
     name, _, split = source.partition("/")
-    if name in HUB and split in ("train", "test"):
-        rows = _from_hub(name, split)
-    elif source.endswith(_SUFFIXES):
-        rows = _from_file(Path(source))
-    else:
+    return name in HUB and split in ("train", "test")
+
+
+def check_source(source: str) -> None:
+    """Raises :class:`ProblemError` if it is none, or a file that is not there."""
+    if source == "arithmetic" or _is_on_hub(source):
+        return
+    if not source.endswith(_SUFFIXES):
         known = ", ".join(("arithmetic", *(f"{name}/train, {name}/test" for name in HUB)))
         raise ProblemError(f"problems {source}: expected {known}, or a file that ends in {', '.join(_SUFFIXES)}")
+    if not Path(source).is_file():
+        raise ProblemError(f"problems {source}: cannot be read (no such file)")
+
+
+def read_problems(source: str, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[Problem]:
+    """All problems of a source, each question once; ``say`` is told what was left out. Raises :class:`ProblemError`."""
+    check_source(source)
+    if source == "arithmetic":
+        return _arithmetic(seed)
+    rows = _from_hub(*source.split("/")) if _is_on_hub(source) else _from_file(Path(source))
     found: dict[str, Problem] = {}
     unanswered = 0
     for where, row in rows:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from llm_validation.sampling.endpoint_backend import Endpoint
 from llm_validation.staged.fields import choices, increasing, number, plain, read_section, whole
 
 __all__ = [
@@ -101,6 +102,10 @@ class EndpointRecipe:
         whole("endpoint.concurrency", self.concurrency, 1, 1024)
         number("endpoint.timeout", self.timeout, 0.001)
         whole("endpoint.retries", self.retries, 0, 100)
+
+    def address(self) -> Endpoint:
+        """The server. Raises ``ValueError`` with one line if ``url`` cannot be one's."""
+        return Endpoint(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 @dataclass(frozen=True, slots=True)

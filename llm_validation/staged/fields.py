@@ -100,7 +100,7 @@ def read_section(kind: type, text: str, folder: str, known: tuple[str, ...]) -> 
         values = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe {text}: no TOML ({error})") from None
-    values.setdefault("name", Path(text).stem)
+    values.setdefault("name", Path(text).name.removesuffix(".toml"))
     try:
         return section(kind, values)
     except ValueError as error:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from commands import Command
 from killed_runs import Killed, wait_for
 from llm_validation.gpt2_planted import cloning, evaluation
 from llm_validation.gpt2_planted.__main__ import main
@@ -162,29 +162,10 @@ def one_line(error: pytest.ExceptionInfo[Any]) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Command:
-    """The command, run in this process."""
-
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str | Path) -> tuple[int, str, list[str]]:
-        """Exit code, standard output, and what it says on standard error beside how many cells each stage has."""
-        self.capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as error:
-            code = int(error.code or 0)
-        said = self.capsys.readouterr()
-        lines = [line for line in said.err.splitlines() if not line.endswith(" done before")]
-        assert all(line.startswith(PROG) for line in lines), lines
-        return code, said.out, [line.removeprefix(PROG) for line in lines]
-
-
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """The command, run in this process."""
-    return Command(capsys)
+    return Command(main, PROG, capsys)
 
 
 def test_the_smoke_recipe_runs_through(tmp_path: Path) -> None:
@@ -327,7 +308,7 @@ def test_another_recipe_is_refused(copy: Run) -> None:
     assert other.stage(EXPERIMENT.stage("measure"), resume=True).is_done  # does not depend on [vf]
     with pytest.raises(StoreError) as caught:
         other.stage(EXPERIMENT.stage("vf"), resume=True)
-    assert "made by another config (differs in recipe)" in one_line(caught)
+    assert "made by another config (differs in recipe.vf.most_steps)" in one_line(caught)
     assert tables(copy.bench.out) == before
 
 
@@ -337,7 +318,7 @@ def test_changed_inputs_are_refused(copy: Run) -> None:
     path.write_text(path.read_text().replace("0", "1"))
     with pytest.raises(StoreError) as caught:
         copy.stage(EXPERIMENT.stage("rl"), resume=True)
-    assert "made by another config (differs in needs)" in one_line(caught)
+    assert "made by another config (differs in needs.verifier)" in one_line(caught)
 
 
 def test_changed_code_is_refused(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,8 +458,8 @@ def test_the_command_refuses_a_directory_that_it_may_not_continue(
     other.write_text(TINY.replace("most_steps = 4", "most_steps = 5"))
     for asked, expected in (
         (["--recipe", recipe_file], "not empty; expected an empty or new directory, or --resume"),
-        (["--recipe", other, "--resume"], "was made by another config (differs in recipe)"),
-        (["--recipe", recipe_file, "--seed", "1", "--resume"], "was made by another config (differs in recipe)"),
+        (["--recipe", other, "--resume"], "(differs in recipe.name, recipe.vf.most_steps)"),
+        (["--recipe", recipe_file, "--seed", "1", "--resume"], "was made by another config (differs in recipe.seed)"),
     ):
         code, out, said = command(*asked, "--out", copy.bench.out, "--stages", "data")
         assert (code, out, len(said)) == (2, "", 1)

@@ -495,7 +495,7 @@ def test_another_recipe_is_refused(bench: Bench, tmp_path: Path) -> None:
     changed = dataclasses.replace(bench.recipe, sft=dataclasses.replace(bench.recipe.sft, epochs=3))
     run = Run(EXPERIMENT, Bench(tmp_path / "o", changed), 1, math.inf)
     assert run.stage(EXPERIMENT.stage("verifier"), resume=True).is_done
-    with pytest.raises(StoreError, match=r"made by another config \(differs in recipe\)"):
+    with pytest.raises(StoreError, match=r"made by another config \(differs in recipe\.sft\.epochs\)"):
         run.stage(EXPERIMENT.stage("sft"), resume=True)
 
 
