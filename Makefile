@@ -1,4 +1,5 @@
-# make sweep | make test | make setup | make lint | make bench | make didactic-smoke | make didactic | make clean.
+# make sweep | make test | make setup | make lint | make bench | make didactic-smoke | make didactic | make math-smoke
+# | make math | make clean.
 # Needs Python >= 3.11 and make, nothing else;
 # make report-check needs a headless Chromium besides.
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= out/sweep
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: setup sweep test lint bench didactic didactic-smoke report-check clean
+.PHONY: setup sweep test lint bench didactic didactic-smoke math math-smoke report-check clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -26,7 +27,12 @@ $(VENV)/.installed-llm: $(VENV)/.installed $(REQUIREMENTS)
 	@touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed $(REQUIREMENTS)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,llm,embeddings,cluster,docs]'
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,llm,serving,embeddings,cluster,docs]'
+	@touch $@ $(VENV)/.installed-llm $(VENV)/.installed-serving
+
+# A server with OpenAI's interface (transformers serve), for math-smoke alone.
+$(VENV)/.installed-serving: $(VENV)/.installed-llm $(REQUIREMENTS)
+	$(PIP) install --quiet -c constraints.txt -e '.[llm,serving]'
 	@touch $@
 
 # Resumes its own output; a finished sweep is only reported again.
@@ -50,6 +56,16 @@ didactic-smoke: $(VENV)/.installed-llm
 
 didactic: $(VENV)/.installed-llm
 	$(BIN)/python -m llm_validation.gpt2_planted --recipe laptop --out out/didactic --resume
+
+# The mathematics experiment: every stage with a random Llama, its attempts written by a real local server (minutes);
+# and the recorded one with SmolLM2-135M-Instruct (hours; PROBLEMS: its recipe's files of problems, see docs/math.md).
+math-smoke: $(VENV)/.installed-serving
+	test -d out/math-tiny || $(BIN)/python -m llm_validation.sampling.tiny out/math-tiny
+	$(BIN)/python tests/local_server.py out/math-tiny -- $(BIN)/python -m llm_validation.llama_math --recipe smoke \
+		--out out/math-smoke --resume --endpoint {url} --endpoint-model out/math-tiny
+
+math: $(VENV)/.installed-llm
+	$(BIN)/python -m llm_validation.llama_math --recipe smollm2 --out out/math --resume
 
 # Opens REPORT (default: reports of made-up diagnoses) in Chromium, wide and narrow, light and dark.
 report-check: $(VENV)/.installed

@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="SOURCE", help="model.source instead of the recipe's: a .gguf file, a directory, a hub name")
     add("--problems", metavar="PATH", help="a file of problems (MATH's or GSM8K's layout) to train on and evaluate, "
         "instead of the recipe's source")  # fmt: skip
+    add("--set", action="append", default=[], metavar="NAME=PATH", help="where one of the recipe's sets is read from "
+        "instead, may be given again: gsm8k=gsm8k_test.jsonl.gz where there is no hub")  # fmt: skip
     add("--endpoint", metavar="URL", help="an OpenAI-compatible server (.../v1) that writes the base's attempts")
     add("--endpoint-model", metavar="NAME", help="what that server calls the model")
     add("--device", choices=("cpu", "cuda"), help="instead of the recipe's")

@@ -28,11 +28,13 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     }
     if arguments.model is not None:
         changes["model"] = dataclasses.replace(found.model, source=arguments.model)
-    if arguments.problems is not None:
-        changes["sets"] = tuple(
-            dataclasses.replace(problems, source=arguments.problems) if problems.train else problems
-            for problems in found.sets
-        )
+    places = _places(found, arguments)
+    changes["sets"] = tuple(
+        dataclasses.replace(problems, source=places[problems.name], held_out_source="")
+        if problems.name in places
+        else problems
+        for problems in found.sets
+    )
     server = {"url": arguments.endpoint, "model": arguments.endpoint_model}
     server = {name: value for name, value in server.items() if value is not None}
     if server:
@@ -40,6 +42,20 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     recipe = dataclasses.replace(found, **changes)
     _check_places(recipe)
     return recipe
+
+
+def _places(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, str]:
+    """Set -> where it is read from instead. Raises ``ValueError`` with one line."""
+    found = {} if arguments.problems is None else {recipe.trained.name: arguments.problems}
+    names = [problems.name for problems in recipe.sets]
+    for text in arguments.set:
+        name, mark, source = text.partition("=")
+        if not mark or not source or name not in names:
+            raise ValueError(f"--set {text}: expected NAME=PATH with NAME of {', '.join(names)}")
+        if name in found:
+            raise ValueError(f"--set {text}: {name} is read from {found[name]} already")
+        found[name] = source
+    return found
 
 
 def _check_places(recipe: Recipe) -> None:

@@ -232,6 +232,11 @@ def test_a_dry_run_puts_overrides_in_place(model: Path, recipe_file: Path, comma
     assert code == 0
     assert (found["recipe"]["seed"], found["recipe"]["sets"][0]["source"]) == (5, str(problems))
     assert (found["recipe"]["model"]["source"], list(found["stages"])) == (str(model), ["sample", "sft"])
+    code, text, _ = command("--recipe", "llama-3.2-3b", "--dry-run", "--format", "json", "--set", f"gsm8k={problems}")
+    sets = {
+        of_set["name"]: (of_set["source"], of_set["held_out_source"]) for of_set in json.loads(text)["recipe"]["sets"]
+    }
+    assert sets == {"math": ("math/train", "math/test"), "gsm8k": (str(problems), "")}
     code, text, _ = command(*asked)
     assert {line.split()[0] for line in text.splitlines()[2:4]} == {"sample", "sft"}
 
@@ -247,6 +252,12 @@ def test_a_dry_run_puts_overrides_in_place(model: Path, recipe_file: Path, comma
         (["--device", "cuda"], "--device cuda: torch finds no such device"),
         (["--problems", "none.jsonl"], "problems none.jsonl: cannot be read (no such file)"),
         (["--problems", "olympiad"], "problems olympiad: expected arithmetic, gsm8k/train"),
+        (["--set", "sums"], "--set sums: expected NAME=PATH with NAME of sums"),
+        (["--set", "math=arithmetic"], "--set math=arithmetic: expected NAME=PATH with NAME of sums"),
+        (["--set", "sums="], "--set sums=: expected NAME=PATH"),
+        (["--set", "sums=a.json"], "problems a.json: cannot be read (no such file)"),
+        (["--set", "sums=arithmetic", "--set", "sums=b"], "--set sums=b: sums is read from arithmetic already"),
+        (["--problems", "arithmetic", "--set", "sums=b"], "--set sums=b: sums is read from arithmetic already"),
         (["--endpoint", "localhost:8000"], "--endpoint localhost:8000: expected http://HOST[:PORT]/v1"),
         (["--processes", "2"], "--processes"),
     ],
