@@ -83,7 +83,7 @@ def _figure(curves: Sequence[Row], gaps: Sequence[Row]) -> Any:
     horizons = sorted({row["horizon"] for row in curves})
     for axes, n in zip(panels[0], (counts[0], counts[-1]), strict=True):
         _against_budget(axes, curves, n)
-    for axes, H in zip(panels[1], (horizons[len(horizons) // 2], horizons[-1]), strict=True):
+    for axes, H in zip(panels[1], (horizons[(len(horizons) - 1) // 2], horizons[-1]), strict=True):
         _against_data(axes, curves, H)
     for axes, currency in zip(panels[2], ("tokens", "flops"), strict=True):
         _gap(axes, gaps, currency)
